@@ -1,0 +1,252 @@
+"""The command line: parse, call one library function, print. stdout is data, stderr is progress and messages.
+
+Everything heavy is imported inside the commands, so that `nightreel --help` answers at once.
+"""
+
+import json as jsonlib
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="nightreel",
+    help="Index video archives overnight, find moments in them by sentence in the morning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ArchiveDir = Annotated[Path, typer.Argument(metavar="DIR", help="The archive folder.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
+EncoderOption = Annotated[
+    str | None, typer.Option("--encoder", metavar="SPEC", help="Which features, if the archive has several kinds.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:0.")]
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout."""
+    typer.echo(jsonlib.dumps(value, ensure_ascii=False))
+
+
+@app.command(epilog="Example: nightreel extract ~/Videos --archive videos.reel --encoder conse")
+def extract(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Files, folders, globs, or a .txt/.csv/.parquet list.", show_default=False)
+    ],
+    archive: Annotated[Path, typer.Option(metavar="DIR", help="The archive to make or to add to.", show_default=False)],
+    encoder: Annotated[
+        list[str] | None, typer.Option(metavar="SPEC", help="Encoder, repeatable; see `nightreel encoders`. [default: clip]")
+    ] = None,
+    fps: Annotated[float, typer.Option(help="Samples per second of video.")] = 1.0,
+    decode: Annotated[str, typer.Option(help="exact, reference or keyframe: which frame stands for a time.")] = "exact",
+    device: Device = "auto",
+    batch: Annotated[str, typer.Option(help="Frames per encoder call, or auto.")] = "auto",
+    shard: Annotated[str, typer.Option(metavar="I/N", help="Do only part I of N of the videos.")] = "1/1",
+    metadata: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CSV or Parquet with a column `path` and your own columns.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed and partial videos again.")] = False,
+    json: Json = False,
+) -> None:
+    """Sample frames of videos, embed them, write them to an archive.
+
+    A video that is in the archive already is skipped, so the same command resumes a run that was stopped.
+    Exit 3: finished, but some videos failed (see `nightreel failures`).
+    """
+    from .extract import run
+    from .extract.options import parse_settings
+    from .report import extract_progress, print_extract_report
+
+    settings = parse_settings(fps, decode, device, batch, shard, metadata, retry_failed)
+    with extract_progress() as on_progress:
+        report = run.extract(inputs, archive, encoder or run.DEFAULT_ENCODERS, settings, on_progress)
+    print_json(report.as_json()) if json else print_extract_report(report, archive)
+    if report.failures:
+        raise typer.Exit(3)
+
+
+@app.command(epilog="Example: nightreel index videos.reel")
+def index(archive: ArchiveDir, encoder: EncoderOption = None, json: Json = False) -> None:
+    """Build the index that `search` needs, from the archive's stored features.
+
+    Run it again after extracting more videos. This version is exact: every vector is compared.
+    """
+    from .report import status
+    from .search.archive import Archive
+
+    with status("indexing"):
+        result = Archive(archive, encoder).build_index()
+    if json:
+        print_json(result)
+    else:
+        typer.echo(
+            f"index {result['name']}: {result['vectors']} vectors ({result['added']} new, {result['removed']} gone), "
+            f"{result['bytes'] / 1e6:.1f} MB, exact (recall@10 {result['recall_at_10']}), "
+            f"{result['latency_ms_p50']} ms per query"
+        )
+
+
+@app.command(epilog="Example: nightreel search videos.reel 'a dog catches a frisbee' --top 5")
+def search(
+    archive: ArchiveDir,
+    text: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="One sentence, or several.", show_default=False)] = None,
+    image: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture the footage should look like.")] = None,
+    like: Annotated[str | None, typer.Option(metavar="VIDEO@START-END", help="Footage of the archive to look like.")] = None,
+    without: Annotated[list[str] | None, typer.Option("--not", metavar="TEXT", help="What it should not show; repeatable.")] = None,
+    top: Annotated[int, typer.Option(metavar="K", min=1, help="How many results.")] = 10,
+    by: Annotated[str, typer.Option(metavar="moment|video", help="Rank moments, or each video once.")] = "moment",
+    video: Annotated[str | None, typer.Option(metavar="PATH|ID", help="Search in one video only.")] = None,
+    encoder: EncoderOption = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Find moments by sentence, picture or example.
+
+    The encoder of the archive's features is found from the archive. `confidence` is a first estimate, 0 to 1, of the
+    chance that unrelated footage would score less.
+    """
+    from .report import hits_table, warn_if_stale
+    from .search.archive import Archive, timed_ms
+
+    opened = Archive(archive, encoder, device)
+    began = time.perf_counter()
+    hits = opened.search(text, image=image, like=like, without=without or (), top=top, by=by, video=video)
+    took_ms = timed_ms(began)
+    warn_if_stale(opened)
+    query = " + ".join(text or [f"image {image}" if image else f"like {like}"])
+    if json:
+        from dataclasses import asdict
+
+        print_json({"query": query, "encoder": opened.encoder.spec, "results": [asdict(h) for h in hits], "took_ms": took_ms})
+    else:
+        typer.echo(hits_table(hits))
+
+
+@app.command(epilog="Example: nightreel ground videos.reel 'the mayor cuts the ribbon' --video tape_0412.mp4")
+def ground(
+    archive: ArchiveDir,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What happens.", show_default=False)],
+    video: Annotated[str, typer.Option(metavar="PATH|ID", help="In which video.", show_default=False)],
+    top: Annotated[int, typer.Option(metavar="K", min=1, help="How many moments.")] = 5,
+    encoder: EncoderOption = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Find the moment [start_s, end_s) in one video where a sentence happens.
+
+    Needs no index. `no_match` is true if even the best moment is what unrelated footage would score by chance.
+    """
+    from .report import hits_table
+    from .search.archive import Archive
+
+    found = Archive(archive, encoder, device).ground(video, text, top=top)
+    if json:
+        keys = ("rank", "start_s", "end_s", "score", "confidence")
+        moments = [{key: getattr(hit, key) for key in keys} for hit in found.moments]
+        head = {"query": text, "video_id": found.video_id, "path": found.path}
+        print_json({**head, "moments": moments, "no_match": found.no_match})
+    else:
+        typer.echo(hits_table(found.moments))
+        if found.no_match:
+            typer.echo("No match: the best moment is no better than unrelated footage would be by chance.", err=True)
+
+
+@app.command(epilog="Example: nightreel info videos.reel")
+def info(archive: ArchiveDir, json: Json = False) -> None:
+    """What the archive holds: videos, hours, features, indexes."""
+    from .extract.store import Store
+    from .index.info import summary
+    from .report import info_text
+
+    result = summary(Store.open(archive))
+    print_json(result) if json else typer.echo(info_text(result))
+
+
+@app.command(epilog="Example: nightreel failures videos.reel")
+def failures(archive: ArchiveDir, json: Json = False) -> None:
+    """Which videos failed or are partial, at what stage, and why."""
+    from .extract.store import Store
+    from .index.info import failures as list_failures
+
+    rows = list_failures(Store.open(archive))
+    if json:
+        print_json({"failures": rows})
+        return
+    for row in rows:
+        typer.echo(f"{row['status']:8}{row['error_kind']:18}{row['path']}\n        {row['stage']}: {row['error']}")
+    if not rows:
+        typer.echo("no failures", err=True)
+
+
+@app.command(epilog="Example: nightreel verify videos.reel")
+def verify(archive: ArchiveDir, json: Json = False) -> None:
+    """Check every committed file of the archive: checksums, columns, ids, spans. Exit 4 if something is wrong."""
+    from .extract.store import Store
+    from .extract.verify import verify as check
+    from .report import status
+
+    with status("verifying"):
+        found = check(Store.open(archive))
+    if json:
+        print_json({"clean": found.clean, **vars(found)})
+    else:
+        for problem in found.problems:
+            typer.echo(problem)
+        left = f", {len(found.orphans)} uncommitted files left by stopped runs (harmless)" if found.orphans else ""
+        typer.echo(f"{'clean' if found.clean else 'damaged'}: {found.files} files, {found.rows} rows{left}")
+    if not found.clean:
+        raise typer.Exit(4)
+
+
+@app.command(epilog="Example: nightreel encoders")
+def encoders(json: Json = False) -> None:
+    """List the encoder families: what they read, what they need, under which licence."""
+    from dataclasses import asdict
+
+    from .extract.encoders.registry import ALIASES, families
+
+    if json:
+        print_json({"encoders": [asdict(f) for f in families()], "aliases": ALIASES})
+        return
+    for family in families():
+        typer.echo(f"{family.example}\n    features: {family.features}; licence: {family.licence}; needs: {family.needs}")
+    for alias, spec in ALIASES.items():
+        typer.echo(f"{alias}\n    short for {spec}")
+
+
+@app.command(epilog="Example: nightreel demo ~/Videos")
+def demo(
+    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Your own videos.", show_default=False)] = None,
+    json: Json = False,
+) -> None:
+    """The whole way, offline, in about a minute: on small films it makes itself, or on FOLDER."""
+    from .demo.tour import run_demo
+
+    result = run_demo(folder)
+    if json:
+        print_json(result)
+
+
+def main() -> None:
+    """Run the command line; every error that a person can act on becomes one message and an exit code."""
+    from .extract.errors import NightreelError
+
+    try:
+        app()
+    except NightreelError as error:
+        typer.echo(f"nightreel: {error}", err=True)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        typer.echo(f"nightreel: {what}\nWhat was committed before is safe; free the disk or fix the path, then repeat.", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

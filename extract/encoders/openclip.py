@@ -1,0 +1,244 @@
+"""`openclip`: any model of open_clip as an encoder: `openclip:NAME@TAG`, `@/checkpoint`, `:/folder`,
+`@random`.
+
+The model and its preprocessing come as one: the frames take the resize, crop and normalisation that the
+weights were trained with (cosine to open_clip's own PIL path > 0.999, tests/extract/test_openclip.py).
+Weights are read as tensors only, never as a pickle that runs code. It knows nothing of videos, files of
+frames, or who chooses the device.
+
+Cost: at most `CHUNK` frames go through the network at once, which bounds memory whatever the batch.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import UnknownEncoder, WeightsUnavailable
+from .base import Embeddings, Frames
+from .openclip_names import CHECKPOINTS, HUB, RANDOM
+from .preprocess import Preprocessing, from_open_clip, preprocess
+from .registry import EncoderSpec, is_path
+
+if TYPE_CHECKING:
+    import torch
+
+CHUNK = 64
+TEXT_CHUNK = 256
+
+# Licence of the weights, by prefix of the model's name; what is not here is "unknown", never guessed.
+LICENCES = {"PE-Core-": "Apache-2.0"}
+OPENAI_LICENCE = "MIT"
+
+OFFLINE_REMEDY = (
+    "Give a local checkpoint (openclip:NAME@/path/to/file.safetensors), or use --encoder conse, which needs no "
+    "download beyond pip install 'nightreel[offline]'."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a spec's model and weights are: what open_clip is called with.
+
+    Attributes:
+        model: open_clip's model name, `local-dir:` and `hf-hub:` schemas included.
+        pretrained: tag, path, or None (random weights, or the schema brings them).
+        remote: whether it may need the network.
+    """
+
+    model: str
+    pretrained: str | None
+    remote: bool
+
+
+def load(spec: EncoderSpec, device: str) -> "OpenClipEncoder":
+    """The encoder of a checked spec (see `openclip_names.check`) on `device`."""
+    import open_clip
+    import torch
+
+    source = _source(spec)
+    with _explained(spec, source):
+        if spec.weights == RANDOM:
+            model = _random_model(open_clip, source.model)
+        else:
+            model = open_clip.create_model(
+                source.model, source.pretrained, require_pretrained=True, weights_only=True
+            )
+        tokenizer = open_clip.get_tokenizer(source.model)
+        how = from_open_clip(model.visual.preprocess_cfg)
+    model = model.eval().requires_grad_(False)
+    digest = state_sha256(model.state_dict())
+    return OpenClipEncoder(str(spec), model.to(torch.device(device)), tokenizer, how, digest, device)
+
+
+class OpenClipEncoder:
+    """A loaded open_clip model; made by `load`.
+
+    Attributes:
+        preprocessing: what happens to a frame before the network.
+    """
+
+    has_text = True
+
+    def __init__(
+        self,
+        spec: str,
+        model: "torch.nn.Module",
+        tokenizer: Any,
+        preprocessing: Preprocessing,
+        weights_sha256: str,
+        device: str,
+    ) -> None:
+        self.spec = spec
+        self.preprocessing = preprocessing
+        self._model: Any = model
+        self._tokenizer = tokenizer
+        self._weights_sha256 = weights_sha256
+        self._device = device
+        self.dim = int(self.encode_text(["a"]).shape[1])
+
+    def fingerprint(self) -> dict[str, Any]:
+        """As `Encoder.fingerprint`."""
+        import open_clip
+        import torch
+
+        return {
+            "spec": self.spec,
+            "weights_sha256": self._weights_sha256,
+            "licence": _licence(self.spec),
+            "dim": self.dim,
+            "size_px": list(self.preprocessing.size_px),
+            "preprocessing": self.preprocessing.as_json(),
+            "pooling": "model",
+            "precision": "float32",
+            "libraries": {"torch": torch.__version__, "open_clip_torch": open_clip.__version__},
+        }
+
+    def encode_frames(self, frames: Frames) -> Embeddings:
+        """(B, H, W, 3) uint8 RGB -> (B, D) float32, unit norm."""
+        import torch
+
+        out = np.empty((len(frames), self.dim), np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(frames), CHUNK):
+                pixels = preprocess(frames[start : start + CHUNK], self.preprocessing, self._device)
+                out[start : start + CHUNK] = _unit(self._model.encode_image(pixels))
+        return out
+
+    def encode_text(self, texts: Sequence[str]) -> Embeddings:
+        """Q sentences -> (Q, D) float32, unit norm; longer ones than the model's context are cut."""
+        import torch
+
+        chunks = []
+        with torch.inference_mode():
+            for start in range(0, len(texts), TEXT_CHUNK):
+                tokens = self._tokenizer(list(texts[start : start + TEXT_CHUNK])).to(self._device)
+                chunks.append(_unit(self._model.encode_text(tokens)))
+        return np.concatenate(chunks) if chunks else np.empty((0, self.dim), np.float32)
+
+
+def state_sha256(state: "dict[str, torch.Tensor]") -> str:
+    """One hash over names, shapes, types and bytes of a state dict; file format and key order do not matter."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # Through uint8, because numpy has no bfloat16.
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _source(spec: EncoderSpec) -> Source:
+    name = spec.name or ""
+    if name.startswith(HUB):
+        return Source(name, None, remote=True)
+    if is_path(name):
+        return Source(f"local-dir:{name}", None, remote=False)
+    if spec.weights == RANDOM:
+        return Source(name, None, remote=False)
+    weights = spec.weights or ""
+    if not weights.endswith(CHECKPOINTS) and not is_path(weights):
+        return Source(name, weights, remote=True)
+    if not Path(weights).is_file():
+        raise WeightsUnavailable(
+            f"encoder {str(spec)!r}: no checkpoint at {weights}. Expected a file {', '.join(CHECKPOINTS)}; "
+            f"correct the path. A folder with open_clip_config.json is written 'openclip:{weights}'."
+        )
+    if not weights.endswith(CHECKPOINTS):
+        raise UnknownEncoder(
+            f"encoder {str(spec)!r}: {weights} is not a kind of checkpoint this reads; "
+            f"expected {', '.join(CHECKPOINTS)}. Convert it to .safetensors."
+        )
+    return Source(name, weights, remote=False)
+
+
+def _random_model(open_clip: Any, name: str) -> Any:
+    """Untrained but always the same weights; the caller's random state is left as it was."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return open_clip.create_model(name, None, pretrained_text=False)
+
+
+@contextmanager
+def _explained(spec: EncoderSpec, source: Source) -> Iterator[None]:
+    """Turn whatever open_clip, torch, safetensors or the hub raise into one sentence with a remedy."""
+    import pickle
+
+    import safetensors
+
+    what = f"encoder {str(spec)!r}"
+    where = source.pretrained or source.model.removeprefix("local-dir:")
+    try:
+        yield
+    except (pickle.UnpicklingError, EOFError, safetensors.SafetensorError) as error:
+        raise WeightsUnavailable(
+            f"{what}: {where} is not a checkpoint that holds tensors only: {_first_line(error)}. "
+            "It may be cut off, or hold code, which is never run. Download it again, or convert it to .safetensors."
+        ) from error
+    except (OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
+        # open_clip wraps connection errors in FileNotFoundError or RuntimeError, so the kind says little.
+        if source.remote:
+            raise WeightsUnavailable(
+                f"{what}: the weights are not on this machine and could not be downloaded: "
+                f"{_first_line(error)}. {OFFLINE_REMEDY}"
+            ) from error
+        raise WeightsUnavailable(
+            f"{what}: {where} does not fit the model {spec.name!r}: {_keys(error)}. "
+            "Expected a state dict of that very architecture; correct the name or the path."
+        ) from error
+
+
+def _first_line(error: BaseException, limit: int = 300) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:limit].rstrip(". ")
+
+
+def _keys(error: BaseException, limit: int = 600) -> str:
+    """torch's report of missing, unexpected and misshapen keys on one line."""
+    return " ".join(str(error).split())[:limit] or type(error).__name__
+
+
+def _licence(spec: str) -> str:
+    name, _, weights = spec.removeprefix("openclip:").partition("@")
+    if weights == RANDOM:
+        return "none (untrained)"
+    if weights == "openai":
+        return OPENAI_LICENCE
+    if weights == "meta":
+        return next((said for prefix, said in LICENCES.items() if name.startswith(prefix)), "unknown")
+    return "unknown"
+
+
+def _unit(features: "torch.Tensor") -> Embeddings:
+    import torch
+
+    unit: Embeddings = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+    return unit

@@ -1,0 +1,79 @@
+"""Files that are whole or absent: written to a temporary name, fsynced, renamed last.
+
+Costs two fsyncs per file (about 1 ms on an SSD, 20 ms on a disk), which is why an archive commits in batches.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def time_ordered_id(after: str = "") -> str:
+    """A file name that sorts by time and never collides: 16 hex digits of nanoseconds, 8 of randomness.
+
+    `after` is an id that the new one must sort behind, whatever the clock of this machine says.
+    """
+    now_ns = time.time_ns()
+    if after:
+        now_ns = max(now_ns, int(after[:16], 16) + 1)
+    return f"{now_ns:016x}{os.urandom(4).hex()}"
+
+
+def fsync_dir(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut (a no-op where folders cannot be opened, as on Windows)."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, write: Callable[[Path], None], *, exclusive: bool = False) -> bool:
+    """Let `write` fill a temporary neighbour of `path`, then rename it into place.
+
+    Args:
+        exclusive: leave a `path` that exists as it is; the first writer wins, even between processes.
+
+    Returns:
+        False if `exclusive` and somebody else was first, else True. After an error nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{os.urandom(4).hex()}-{path.name}")
+    try:
+        write(temporary)
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        if exclusive:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+        else:
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync_dir(path.parent)
+    return True
+
+
+def write_json(path: Path, value: Any, *, exclusive: bool = False) -> bool:
+    """`value` as indented JSON, atomically; see `write_atomic`."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n"
+    return write_atomic(path, lambda temporary: _write_text(temporary, text), exclusive=exclusive)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes (about 1 GB/s)."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

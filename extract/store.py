@@ -1,0 +1,221 @@
+"""The archive on disk (format version 1): what is visible, and how it is read. Writing is in `writer.py`.
+
+    archive.json   commits/   videos/   features/<encoder slug>/   index/<name>/
+
+Everything is read through the commits (`commits.py`); nothing here knows models or FAISS. Opening costs one read
+per commit; reading streams, so memory is bounded by one Parquet file (about 30 s of extraction).
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .commits import VIDEOS, Commit, DataFile, State, read_commit, visible
+from .errors import Damaged, NotAnArchive, UsageError, WrongVersion
+from .files import write_json
+from .fingerprint import FILE_NAME, Fingerprint, read_fingerprint
+from .segment import ROW_BITS, Segments, segment_ids
+from .videos import VideoRow, table_to_rows
+
+FORMAT = "nightreel"
+VERSION = 1
+SPANS = ("segment_id", "video_id", "start_s", "end_s", "time_s")  # all but the embedding
+
+
+class Store:
+    """An archive folder, opened for reading: the state as of the last `refresh`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.state = State()
+        self._seen: set[str] = set()
+        self._commits: list[Commit] = []
+        self.refresh()
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Store":
+        """Open an archive that exists.
+
+        Raises:
+            UsageError: no such folder.  NotAnArchive, WrongVersion: it is not one this version reads.
+        """
+        root = Path(folder)
+        if not root.is_dir():
+            raise UsageError(
+                f"no archive at {root}: expected a folder that `nightreel extract` made, got "
+                f"{'a file' if root.exists() else 'nothing there'}.\n"
+                f"Make one with: nightreel extract VIDEOS --archive {root}"
+            )
+        _check_header(root)
+        return cls(root)
+
+    @classmethod
+    def create(cls, folder: str | Path, *, created_by: str) -> "Store":
+        """Open an archive, making it first where there is none or an empty folder.
+
+        Raises:
+            NotAnArchive: the folder holds other things; it is left alone.
+        """
+        root = Path(folder)
+        if not (root / "archive.json").exists():
+            if root.is_file() or (root.is_dir() and any(root.iterdir())):
+                raise NotAnArchive(
+                    f"{root} is not an archive: expected archive.json in it, got "
+                    f"{'a file' if root.is_file() else 'a folder with other things'}.\n"
+                    "Choose a new or empty folder for --archive; nothing was changed."
+                )
+            header = {"format": FORMAT, "version": VERSION, "created_by": created_by, "created": utc_now()}
+            write_json(root / "archive.json", header, exclusive=True)
+        return cls.open(root)
+
+    def refresh(self) -> None:
+        """See what other processes have committed since."""
+        for path in sorted((self.root / "commits").glob("*.json")):
+            if not path.name.startswith(".") and path.name not in self._seen:
+                self._commits.append(read_commit(path))
+                self._seen.add(path.name)
+        self.state = visible(self._commits)
+
+    @property
+    def commit_ids(self) -> list[str]:
+        """All commits, oldest first."""
+        return sorted(commit.id for commit in self._commits)
+
+    # --- videos -----------------------------------------------------------------------------------------
+
+    def videos(self) -> list[VideoRow]:
+        """All visible videos, oldest commit first."""
+        rows: list[VideoRow] = []
+        for file in self.state.files(VIDEOS):
+            for row in table_to_rows(self._read(file)):
+                if self.state.rows[VIDEOS].get(row.video_id) is file:
+                    rows.append(row)
+        return rows
+
+    def find_video(self, path_or_id: str) -> VideoRow:
+        """The video with this id, path, or (where only one matches) file name or beginning of an id.
+
+        Raises:
+            UsageError: none or several match; the message lists the nearest.
+        """
+        rows = self.videos()
+        resolved = str(Path(path_or_id).resolve())
+        tests = (
+            lambda r: r.video_id == path_or_id or r.path in (path_or_id, resolved),
+            lambda r: Path(r.path).name == path_or_id or Path(r.path).stem == path_or_id,
+            lambda r: len(path_or_id) >= 6 and r.video_id.startswith(path_or_id),
+        )
+        for test in tests:
+            found = [r for r in rows if test(r)]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                listed = "\n  ".join(f"{r.video_id}  {r.path}" for r in found[:8])
+                raise UsageError(f"{path_or_id!r} names {len(found)} videos; give one's id or whole path:\n  {listed}")
+        names = "\n  ".join(f"{r.video_id}  {Path(r.path).name}" for r in rows[:8])
+        more = f"\n  ... and {len(rows) - 8} more" if len(rows) > 8 else ""
+        raise UsageError(
+            f"no video {path_or_id!r} in this archive; expected a path, a file name or an id of one of:\n  {names}{more}"
+        )
+
+    # --- features ---------------------------------------------------------------------------------------
+
+    def encoders(self) -> dict[str, Fingerprint]:
+        """Slug -> fingerprint of every encoder with a features folder."""
+        folders = sorted(p.parent for p in (self.root / "features").glob(f"*/{FILE_NAME}"))
+        return {folder.name: read_fingerprint(folder) for folder in folders}
+
+    def video_ids(self, slug: str) -> list[str]:
+        """Ids of the videos with visible segments of an encoder."""
+        return list(self.state.rows.get(slug, {}))
+
+    def segments(self, slug: str, *, embeddings: bool = True) -> Iterator[Segments]:
+        """All visible segments of an encoder, one batch per Parquet file, each video's in time order."""
+        columns = None if embeddings else list(SPANS)
+        for file in self.state.files(slug):
+            batch = Segments.from_table(self._read(file, columns))
+            keep = {v for v in file.videos if self.state.rows[slug].get(v) is file}
+            if len(keep) < len(file.videos):
+                batch = batch[np.isin(batch.video_id.astype(str), list(keep))]
+            if len(batch):
+                yield batch
+
+    def segments_of(self, slug: str, video_id: str) -> Segments:
+        """One video's segments in time order; empty if the encoder has none of it."""
+        file = self.state.rows.get(slug, {}).get(video_id)
+        if file is None:
+            dim = int(read_fingerprint(self.root / "features" / slug)["dim"])
+            none = np.zeros(0)
+            return Segments(none.astype(np.int64), none.astype(object), none, none, none, np.zeros((0, dim), np.float16))
+        batch = Segments.from_table(self._read(file))
+        return batch[batch.video_id == video_id]
+
+    def segments_by_id(self, slug: str, ids: npt.NDArray[np.int64]) -> Segments:
+        """The segments with these ids, in the order asked.
+
+        Raises:
+            KeyError: an id is not visible in this archive.
+        """
+        ids = np.asarray(ids, np.int64)
+        high_of = {int(segment_ids(v, 1)[0]) >> ROW_BITS: v for v in self.video_ids(slug)}
+        try:
+            wanted = {high_of[int(high)] for high in np.unique(ids >> ROW_BITS)}
+        except KeyError as error:
+            raise KeyError(f"segment ids of a video that is not in the archive: {error.args[0]}") from error
+        if not wanted:
+            raise KeyError("no ids were asked for")
+        parts = [self.segments_of(slug, v) for v in sorted(wanted)]
+        table = pa.concat_tables([part.to_table() for part in parts])
+        found = Segments.from_table(table)
+        order = np.argsort(found.segment_id)
+        at = np.searchsorted(found.segment_id, ids, sorter=order)
+        rows = order[np.minimum(at, len(found) - 1)]
+        if not np.array_equal(found.segment_id[rows], ids):
+            raise KeyError("some of the segment ids are not in the archive")
+        return found[rows]
+
+    def _read(self, file: DataFile, columns: Sequence[str] | None = None) -> pa.Table:
+        path = self.root / file.path
+        try:
+            table = pq.read_table(path, columns=list(columns) if columns else None, partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            raise Damaged(
+                f"{file.path} cannot be read ({str(error).splitlines()[0]}), but a commit names it with {file.rows} rows.\n"
+                "Run `nightreel verify` to see all damage; restore the file from a backup, or extract again."
+            ) from error
+        if table.num_rows != file.rows:
+            raise Damaged(f"{file.path} has {table.num_rows} rows, its commit says {file.rows}. Restore it from a backup.")
+        return table
+
+
+def utc_now() -> str:
+    """Now, ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _check_header(root: Path) -> None:
+    path = root / "archive.json"
+    if not path.is_file():
+        raise NotAnArchive(
+            f"{root} is not an archive: expected archive.json in it, found none.\n"
+            f"Name the folder that `nightreel extract ... --archive` wrote to, or make one with: "
+            f"nightreel extract VIDEOS --archive NEW_FOLDER"
+        )
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+        found, version = header["format"], header["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NotAnArchive(f"{path} cannot be read as an archive's header ({error}).") from error
+    if found != FORMAT:
+        raise NotAnArchive(f"{root} is not an archive: archive.json says format {found!r}, expected {FORMAT!r}.")
+    if version != VERSION:
+        raise WrongVersion(
+            f"{root} is an archive of format version {version}; this Nightreel reads version {VERSION}.\n"
+            + ("Upgrade Nightreel." if str(version) > str(VERSION) else "Extract the videos again into a new archive.")
+        )

@@ -1,0 +1,117 @@
+"""`nightreel verify`: is everything that the commits name there, whole, and as the format says?
+
+Reads every committed byte once (checksums), so it runs at the speed of the disk. Repairs nothing.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .commits import VIDEOS, DataFile
+from .errors import NightreelError
+from .files import sha256_of
+from .segment import Segments, segment_schema
+from .store import Store
+from .videos import VIDEO_SCHEMA
+
+
+@dataclass
+class Findings:
+    """What `verify` found; clean if `problems` is empty."""
+
+    files: int = 0
+    rows: int = 0
+    problems: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)  # files no commit names: harmless, left by a killed run
+
+    @property
+    def clean(self) -> bool:
+        """No problems; orphans do not count."""
+        return not self.problems
+
+
+def verify(store: Store) -> Findings:
+    """Check every committed file and the joins between them."""
+    findings = Findings()
+    files = {file.path: file for table in store.state.rows.values() for file in table.values()}
+    for file in files.values():
+        findings.files += 1
+        findings.rows += file.rows
+        findings.problems += _check_file(store.root, file)
+    if findings.clean:
+        _check_joins(store, findings)
+    named = {Path(path) for path in files}
+    for path in [*store.root.glob("videos/*"), *store.root.glob("features/*/*")]:
+        relative = path.relative_to(store.root)
+        if relative not in named and path.name != "encoder.json" and not _is_replaced(store, relative.as_posix()):
+            findings.orphans.append(relative.as_posix())
+    findings.orphans.sort()
+    return findings
+
+
+def _is_replaced(store: Store, relative: str) -> bool:
+    """Whether a commit names the file although none of its rows is visible any more."""
+    return any(relative in text for text in (p.read_text(encoding="utf-8") for p in store.root.glob("commits/*.json")))
+
+
+def _check_file(root: Path, file: DataFile) -> list[str]:
+    path = root / file.path
+    if not path.is_file():
+        return [f"{file.path}: missing; its commit names it with {file.rows} rows"]
+    if path.stat().st_size != file.bytes or sha256_of(path) != file.sha256:
+        return [f"{file.path}: not the bytes that were committed ({path.stat().st_size} bytes, expected {file.bytes})"]
+    try:
+        schema, rows = pq.read_schema(path), pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowException) as error:
+        return [f"{file.path}: not a Parquet file ({error})"]
+    expected = VIDEO_SCHEMA
+    if file.table != VIDEOS:
+        dim = schema.field("embedding").type.list_size if "embedding" in schema.names else 0
+        expected = segment_schema(dim)
+    wrong = [f.name for f in expected if f.name not in schema.names or schema.field(f.name).type != f.type]
+    problems = [f"{file.path}: columns {', '.join(wrong)} are not as the format declares them"] if wrong else []
+    if rows != file.rows:
+        problems.append(f"{file.path}: {rows} rows, expected {file.rows}")
+    return problems
+
+
+def _check_joins(store: Store, findings: Findings) -> None:
+    """Ids unique, spans half-open and in order, embeddings of unit norm, every segment's video known."""
+    try:
+        rows = {row.video_id: row for row in store.videos()}
+        for name, count in Counter(row.video_id for row in store.videos()).items():
+            if count > 1:
+                findings.problems.append(f"videos: {name} has {count} rows, expected one")
+        for slug, fingerprint in store.encoders().items():
+            seen: set[int] = set()
+            for batch in store.segments(slug):
+                findings.problems += [f"{slug}: {text}" for text in _check_batch(batch, int(fingerprint["dim"]), seen)]
+                unknown = set(batch.video_id.astype(str)) - set(rows)
+                if unknown:
+                    findings.problems.append(f"{slug}: segments of {len(unknown)} videos that have no row: {sorted(unknown)[:3]}")
+        for row in rows.values():
+            if row.status == "done" and not any(row.video_id in store.video_ids(s) for s in store.encoders()):
+                findings.problems.append(f"video {row.video_id} ({row.path}) is done but has no segments")
+    except (NightreelError, ValueError) as error:
+        findings.problems.append(str(error))
+
+
+def _check_batch(batch: Segments, dim: int, seen: set[int]) -> list[str]:
+    problems = []
+    ids = batch.segment_id.tolist()
+    if len(set(ids)) < len(ids) or not seen.isdisjoint(ids):
+        problems.append("segment ids stand twice")
+    seen.update(ids)
+    if batch.embedding.shape[1] != dim:
+        problems.append(f"embeddings have {batch.embedding.shape[1]} dimensions, encoder.json says {dim}")
+    norms = np.linalg.norm(batch.embedding.astype(np.float32), axis=1)
+    if not np.all(np.abs(norms - 1) < 5e-3):
+        problems.append(f"{int(np.sum(~(np.abs(norms - 1) < 5e-3)))} embeddings are not of unit norm")
+    same_video = batch.video_id[1:] == batch.video_id[:-1]
+    if np.any(same_video & (batch.start_s[1:] < batch.start_s[:-1])):
+        problems.append("segments of a video are not in time order")
+    return problems

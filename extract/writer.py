@@ -1,0 +1,91 @@
+"""Writing to an archive: rows are collected, become Parquet files, and count once one commit names them.
+
+Killed at any instant, a run loses only what it had not committed; what it leaves behind (`.tmp-*`, Parquet files
+without a commit) is never read. Several writers may work on one archive at once: they share nothing but names
+that cannot collide.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .commits import VIDEOS, Commit, DataFile, next_commit_id, write_commit
+from .files import sha256_of, time_ordered_id, write_atomic, write_json
+from .fingerprint import FILE_NAME, ROW_KEYS, Fingerprint, read_fingerprint, require_same
+from .segment import Segments
+from .store import Store, utc_now
+from .videos import VideoRow, rows_to_table
+
+
+def claim_encoder(store: Store, slug: str, fingerprint: Fingerprint) -> None:
+    """Make `features/<slug>` this encoder's, or check that it is already.
+
+    Raises:
+        FingerprintMismatch: the folder holds features of another fingerprint; nothing was changed.
+    """
+    folder = store.root / "features" / slug
+    if not write_json(folder / FILE_NAME, fingerprint, exclusive=True):
+        require_same(
+            read_fingerprint(folder),
+            fingerprint,
+            ROW_KEYS,
+            remedy="Rows of different fingerprints never mix. Use the settings the archive has, or a new --archive.",
+        )
+
+
+class Writer:
+    """Collects videos and their segments, and commits them together."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._rows: list[VideoRow] = []
+        self._segments: dict[str, list[Segments]] = {}
+        self._removed: list[str] = []
+
+    @property
+    def pending(self) -> int:
+        """Videos added since the last commit."""
+        return len(self._rows)
+
+    def add(self, row: VideoRow, segments: Mapping[str, Segments], *, replaces: str | None = None) -> None:
+        """One video's row and its segments by encoder slug; `replaces` is the id of an older video to remove."""
+        self._rows.append(row)
+        for slug, batch in segments.items():
+            if len(batch):
+                self._segments.setdefault(slug, []).append(batch)
+        if replaces:
+            self._removed.append(replaces)
+
+    def commit(self) -> None:
+        """Make everything added so far visible, or, if this raises or dies, nothing of it."""
+        if not self._rows and not self._removed:
+            return
+        files = []
+        if self._rows:
+            files.append(self._write(VIDEOS, rows_to_table(self._rows), [r.video_id for r in self._rows]))
+        for slug, batches in self._segments.items():
+            table = pa.concat_tables([batch.to_table() for batch in batches])
+            ids = [str(batch.video_id[0]) for batch in batches]
+            files.append(self._write(slug, table, ids))
+        self.store.refresh()
+        commit = Commit(next_commit_id(self.store.state), utc_now(), tuple(files), tuple(self._removed))
+        write_commit(self.store.root / "commits", commit)
+        self._rows, self._segments, self._removed = [], {}, []
+        self.store.refresh()
+
+    def _write(self, table_name: str, table: pa.Table, video_ids: list[str]) -> DataFile:
+        folder = Path("videos") if table_name == VIDEOS else Path("features") / table_name
+        relative = folder / f"{time_ordered_id()}.parquet"
+        path = self.store.root / relative
+        write_atomic(path, lambda temporary: write_parquet(table, temporary))
+        return DataFile(
+            relative.as_posix(), table_name, table.num_rows, path.stat().st_size, sha256_of(path), tuple(video_ids)
+        )
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """With zstd (embeddings shrink by about 8 %) and dictionaries for strings only."""
+    strings = [f.name for f in table.schema if pa.types.is_string(f.type)]
+    pq.write_table(table, path, compression="zstd", use_dictionary=strings)

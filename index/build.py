@@ -1,0 +1,169 @@
+"""From stored features to a FAISS index: exact inner product over all segments, with explicit int64 ids.
+
+An index folder holds `index.json`, written last, and the files it names; a build that dies leaves the old index in
+force. Exact search reads every vector: S * D * 4 bytes of memory and per query (18 million frames of D = 512 are
+37 GB, too many for this kind of index; below about 100 000 it is the fastest there is).
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..extract.errors import Damaged, UsageError
+from ..extract.files import sha256_of, time_ordered_id, write_atomic, write_json
+from ..extract.fingerprint import MODEL_KEYS
+from ..extract.store import Store, utc_now
+from .stats import Accumulator
+
+INDEX_FILE = "index.json"
+FORMAT_VERSION = 1
+PROBES = 64  # stored vectors used as queries to measure recall and latency
+
+
+def choose_encoder(store: Store, slug: str | None = None) -> str:
+    """The encoder slug to index or to search: the one asked for, or the archive's only one that can be searched.
+
+    Raises:
+        UsageError: the archive has no such encoder, none at all, or several with text to choose from.
+    """
+    encoders = {name: print_ for name, print_ in store.encoders().items() if store.video_ids(name)}
+    if not encoders:
+        raise UsageError(
+            f"archive {store.root} has no features yet: no video in it was extracted successfully.\n"
+            f"See why with: nightreel failures {store.root}\n"
+            f"or extract videos with: nightreel extract VIDEOS --archive {store.root}"
+        )
+    if slug is not None:
+        if slug not in encoders:
+            raise UsageError(
+                f"archive {store.root} has no features of encoder {slug!r}; it has: {', '.join(encoders)}.\n"
+                f"Extract them first, or choose one of these with --encoder."
+            )
+        return slug
+    with_text = [name for name, fingerprint in encoders.items() if fingerprint.get("has_text")]
+    candidates = with_text or list(encoders)
+    if len(candidates) > 1:
+        raise UsageError(f"archive {store.root} has several encoders; choose one with --encoder: {', '.join(candidates)}")
+    return candidates[0]
+
+
+def build_index(store: Store, slug: str) -> dict[str, Any]:
+    """Index all visible segments of an encoder under `index/<slug>/`, replacing the index there.
+
+    Returns:
+        The keys of `nightreel index --json`: name, kind, vectors, bytes, recall_at_10 (against exact search over the
+        stored float16 vectors), latency_ms_p50 (one query at a time), added and removed vectors since the last build.
+
+    Raises:
+        Damaged: two segments share an id.
+    """
+    import faiss
+
+    store.refresh()
+    fingerprint = store.encoders()[slug]
+    dim = int(fingerprint["dim"])
+    index = faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
+    null = Accumulator(dim)
+    ids: list[npt.NDArray[np.int64]] = []
+    for batch in store.segments(slug):
+        vectors = batch.embedding.astype(np.float32)
+        index.add_with_ids(vectors, batch.segment_id)
+        null.add(vectors)
+        ids.append(batch.segment_id)
+    all_ids = np.concatenate(ids) if ids else np.zeros(0, np.int64)
+    _require_unique(all_ids)
+    folder = store.root / "index" / slug
+    old_ids = _old_ids(folder)
+    build_id = time_ordered_id()
+    stats = null.stats(len(store.video_ids(slug)))
+    files = {"vectors": f"{build_id}.faiss", "null": f"{build_id}.npz"}
+    write_atomic(folder / files["vectors"], lambda path: faiss.write_index(index, str(path)))
+    write_atomic(folder / files["null"], lambda path: _write_npz(path, mean=stats.mean, covariance=stats.covariance))
+    recall, latency_ms = measure(index, store, slug)
+    header = {
+        "version": FORMAT_VERSION,
+        "name": slug,
+        "encoder": slug,
+        "kind": "Flat",
+        "metric": "inner product",
+        "fingerprint": {key: fingerprint.get(key) for key in ("spec", *MODEL_KEYS)},
+        "dim": dim,
+        "vectors": int(index.ntotal),
+        "videos": stats.videos,
+        "bytes": sum((folder / name).stat().st_size for name in files.values()),
+        "recall_at_10": recall,
+        "latency_ms_p50": latency_ms,
+        "files": files,
+        "sha256": {name: sha256_of(folder / file) for name, file in files.items()},
+        "commit": store.state.last_commit,
+        "created": utc_now(),
+    }
+    write_json(folder / INDEX_FILE, header)
+    _sweep(folder, keep={INDEX_FILE, *files.values()})
+    shown = ("name", "kind", "vectors", "bytes", "recall_at_10", "latency_ms_p50")
+    changes = {
+        "added": int(len(np.setdiff1d(all_ids, old_ids))),
+        "removed": int(len(np.setdiff1d(old_ids, all_ids))),
+    }
+    return {**{key: header[key] for key in shown}, **changes}
+
+
+def measure(index: Any, store: Store, slug: str) -> tuple[float | None, float | None]:
+    """Recall@10 of the index against brute force over Parquet, and the median time of a query in milliseconds.
+
+    Queries are `PROBES` stored vectors. Ties are tolerated: a hit counts if it scores no less than the tenth best.
+    """
+    probes = np.concatenate([b.embedding[:: max(1, len(b) // 8)] for b in store.segments(slug)] or [np.zeros((0, 1))])
+    queries = probes[:: max(1, len(probes) // PROBES)][:PROBES].astype(np.float32)
+    if not len(queries):
+        return None, None
+    k = min(10, int(index.ntotal))
+    best = np.full((len(queries), 0), 0.0, np.float32)
+    for batch in store.segments(slug):
+        scores = queries @ batch.embedding.astype(np.float32).T
+        best = np.sort(np.concatenate([best, scores], axis=1), axis=1)[:, -k:]
+    times_ms, found = [], []
+    for query, exact in zip(queries, best, strict=True):
+        began = time.perf_counter()
+        scores, _ = index.search(query[None], k)
+        times_ms.append((time.perf_counter() - began) * 1e3)
+        found.append(float(np.mean(scores[0] >= exact[0] - 1e-5)))
+    return round(float(np.mean(found)), 4), round(float(np.median(times_ms)), 3)
+
+
+def _require_unique(ids: npt.NDArray[np.int64]) -> None:
+    unique, counts = np.unique(ids, return_counts=True)
+    if np.any(counts > 1):
+        raise Damaged(
+            f"segment id {int(unique[np.argmax(counts)])} stands {int(counts.max())} times among {len(ids)} segments; "
+            "expected each once. Run `nightreel verify` to see which videos share it."
+        )
+
+
+def _old_ids(folder: Path) -> npt.NDArray[np.int64]:
+    """The ids of the index that is being replaced, or none."""
+    import json
+
+    import faiss
+
+    try:
+        header = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+        old = faiss.read_index(str(folder / header["files"]["vectors"]))
+        return np.asarray(faiss.vector_to_array(old.id_map), np.int64)
+    except (OSError, ValueError, KeyError, RuntimeError):
+        return np.zeros(0, np.int64)
+
+
+def _write_npz(path: Path, **arrays: npt.NDArray[np.float32]) -> None:
+    with open(path, "wb") as handle:
+        np.savez(handle, allow_pickle=False, **arrays)
+
+
+def _sweep(folder: Path, keep: set[str]) -> None:
+    """Remove the files of older builds; a reader that has one open keeps it (POSIX), or has read it already."""
+    for path in folder.iterdir():
+        if path.name not in keep:
+            path.unlink(missing_ok=True)

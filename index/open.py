@@ -1,0 +1,100 @@
+"""A built index, opened: checked against its archive, then searched by inner product."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..extract.errors import Damaged, IndexMissing
+from ..extract.files import sha256_of
+from ..extract.fingerprint import MODEL_KEYS, require_same
+from ..extract.store import Store
+from .build import FORMAT_VERSION, INDEX_FILE
+from .stats import NullStats
+
+
+@dataclass(frozen=True)
+class VectorIndex:
+    """An open index. `header` is its `index.json`; `null` its archive's null distribution."""
+
+    header: dict[str, Any]
+    faiss_index: Any
+    null: NullStats
+
+    @property
+    def size(self) -> int:
+        """How many vectors."""
+        return int(self.faiss_index.ntotal)
+
+    def search(self, query: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """The k nearest segments of a query (D,): scores and segment ids, best first, k at most `size`."""
+        k = min(k, self.size)
+        if not k:
+            return np.zeros(0, np.float32), np.zeros(0, np.int64)
+        scores, ids = self.faiss_index.search(np.ascontiguousarray(query[None], np.float32), k)
+        return scores[0], ids[0]
+
+    def is_stale(self, store: Store) -> bool:
+        """Whether the archive has commits that this index has not seen."""
+        return bool(self.header["commit"] != store.state.last_commit)
+
+
+def index_headers(store: Store) -> dict[str, dict[str, Any]]:
+    """Name -> `index.json` of every index of an archive."""
+    out = {}
+    for path in sorted((store.root / "index").glob(f"*/{INDEX_FILE}")):
+        out[path.parent.name] = _read_header(store, path.parent.name)
+    return out
+
+
+def open_index(store: Store, name: str) -> VectorIndex:
+    """Open and check an index.
+
+    Raises:
+        IndexMissing: there is none of this name.  FingerprintMismatch: it was built from another encoder's features.
+        Damaged: its files are not the ones that were written.
+    """
+    import faiss
+
+    folder = store.root / "index" / name
+    if not (folder / INDEX_FILE).is_file():
+        raise IndexMissing(
+            f"archive {store.root} has no index of {name}; expected {folder / INDEX_FILE}.\n"
+            f"Build it with: nightreel index {store.root}"
+        )
+    header = _read_header(store, name)
+    require_same(
+        store.encoders().get(header["encoder"], {}),
+        {**header["fingerprint"], "dim": header["dim"]},
+        MODEL_KEYS,
+        remedy=f"The index was built from other features. Build it again with: nightreel index {store.root}",
+    )
+    for key, file in header["files"].items():
+        path = folder / file
+        if not path.is_file() or sha256_of(path) != header["sha256"][key]:
+            raise Damaged(
+                f"index file {path} is missing or not the one that was built. Build it again: nightreel index {store.root}"
+            )
+    try:
+        index = faiss.read_index(str(folder / header["files"]["vectors"]))
+        with np.load(folder / header["files"]["null"], allow_pickle=False) as arrays:
+            null = NullStats(arrays["mean"], arrays["covariance"], int(header["videos"]))
+    except (RuntimeError, ValueError, OSError, KeyError) as error:
+        raise Damaged(f"index {folder} cannot be read ({error}). Build it again: nightreel index {store.root}") from error
+    return VectorIndex(header, index, null)
+
+
+def _read_header(store: Store, name: str) -> dict[str, Any]:
+    path = store.root / "index" / name / INDEX_FILE
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"version", "encoder", "fingerprint", "dim", "vectors", "files", "sha256", "commit"} - set(header)
+        if missing or header["version"] != FORMAT_VERSION:
+            raise ValueError(f"missing {sorted(missing)}" if missing else f"version {header['version']}")
+        if any("/" in file or "\\" in file or file.startswith("..") for file in header["files"].values()):
+            raise ValueError("it names files outside its folder")
+    except (OSError, ValueError, TypeError) as error:
+        raise Damaged(f"{path} cannot be read ({error}). Build the index again: nightreel index {store.root}") from error
+    return dict(header)

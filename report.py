@@ -1,0 +1,117 @@
+"""What the commands show to people: progress on stderr, tables as plain text. Nothing here is parsed by programs."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from .extract.run import Progress, Report
+    from .search.archive import Archive
+    from .search.search import Hit
+
+
+@contextmanager
+def status(what: str) -> Iterator[None]:
+    """A spinner on stderr while something of unknown length runs; nothing where stderr is not a terminal."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+@contextmanager
+def extract_progress() -> "Iterator[Callable[[Progress], None]]":
+    """A bar with count, failures and ETA on stderr; where stderr is no terminal, one line per failure."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("loading the encoder", total=None)
+
+        def show(progress: "Progress") -> None:
+            bar.update(task, total=progress.of, completed=progress.number, description=progress.path.name[:40])
+            if progress.outcome in ("failed", "partial"):
+                name = printable(progress.path)
+                console.print(f"{progress.outcome}: {name}: {progress.note}", markup=False, highlight=False)
+
+        yield show
+
+
+def print_extract_report(report: "Report", archive: Path) -> None:
+    """The closing lines of `nightreel extract`."""
+    segments = ", ".join(f"{count} of {slug}" for slug, count in report.segments.items())
+    speed = f", {report.video_s / report.wall_s:.1f} x real time" if report.wall_s else ""
+    typer.echo(
+        f"{report.videos} videos: {report.done} done, {report.partial} partial, {report.failed} failed, "
+        f"{report.skipped} already there\n"
+        f"segments: {segments}; {clock(report.video_s)} of video in {report.wall_s:.1f} s{speed}\n"
+        f"time: decode {report.stages['decode_s']:.1f} s, encode {report.stages['encode_s']:.1f} s, "
+        f"write {report.stages['write_s']:.1f} s"
+    )
+    if report.failures:
+        typer.echo(f"Why some failed: nightreel failures {archive}", err=True)
+    typer.echo(f"Next: nightreel index {archive}", err=True)
+
+
+def hits_table(hits: "Sequence[Hit]") -> str:
+    """Ranked moments, one a line."""
+    if not hits:
+        return "nothing found"
+    lines = ["rank   score  conf.  moment                 video"]
+    for hit in hits:
+        span = f"{clock(hit.start_s)} - {clock(hit.end_s)}"
+        confidence = "    -" if hit.confidence is None else f"{hit.confidence:5.2f}"
+        lines.append(f"{hit.rank:4}  {hit.score:6.3f}  {confidence}  {span:21}  {printable(Path(hit.path))}")
+    return "\n".join(lines)
+
+
+def info_text(info: dict[str, Any]) -> str:
+    """`nightreel info` for people."""
+    by_status = ", ".join(f"{count} {name}" for name, count in info["status"].items()) or "none yet"
+    lines = [f"{info['archive']}: {info['videos']} videos ({by_status}), {clock(info['video_s'])}, {info['commits']} commits"]
+    for slug, e in info["encoders"].items():
+        lines.append(
+            f"features {slug}: {e['segments']} segments of {e['videos']} videos, D = {e['dim']}, "
+            f"{e['bytes'] / 1e6:.1f} MB, {e['sampling']}, licence {e['licence']}"
+        )
+    for name, i in info["indexes"].items():
+        stale = "; STALE: the archive has changed since, run `nightreel index` again" if i["stale"] else ""
+        lines.append(
+            f"index {name}: {i['kind']}, {i['vectors']} vectors, {i['bytes'] / 1e6:.1f} MB, recall@10 {i['recall_at_10']}, "
+            f"{i['latency_ms_p50']} ms per query{stale}"
+        )
+    return "\n".join(lines)
+
+
+def warn_if_stale(archive: "Archive") -> None:
+    """Say on stderr that the archive has grown past its index."""
+    if archive.index.is_stale(archive.store):
+        typer.echo(
+            f"The archive has changed since its index was built; newer videos are not found. "
+            f"Run: nightreel index {archive.store.root}",
+            err=True,
+        )
+
+
+def clock(seconds: float) -> str:
+    """3725.4 -> `1:02:05.4`, 65.2 -> `1:05.2`."""
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
+def printable(path: Path) -> str:
+    """A path that any terminal can show: control characters and broken bytes escaped."""
+    text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def is_terminal() -> bool:
+    """Whether a person watches stderr."""
+    return sys.stderr.isatty()

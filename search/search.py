@@ -1,0 +1,89 @@
+"""From a query vector to ranked hits: FAISS finds the videos, the stored curve of each video finds the moments.
+
+Frames hits are grouped by video, not merged across gaps by a threshold (that glues everything together through weak
+hits); each shortlisted video's whole curve then goes through `find_moments`, the same function as `ground`.
+
+Moments of different videos are ranked by raw inner products: the mean of the `PEAK` best frames inside the moment. A
+mean, so that a long video does not win by having more chances; of few frames, so that one good look is enough.
+
+Costs one FAISS query and one small Parquet read per shortlisted video (about 2 ms each).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..extract.segment import ROW_BITS, Segments, segment_ids
+from ..extract.store import Store
+from ..index.open import VectorIndex
+from .ground import find_moments
+from .moment import Moment
+
+Vector = npt.NDArray[np.float32]
+
+PEAK = 3
+SHORTLIST = 3  # videos looked into per result asked for ...
+SHORTLIST_LEAST = 20  # ... and at least
+FRAMES_PER_VIDEO = 64  # frame hits fetched per video of the shortlist
+MOMENTS_PER_VIDEO = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A moment of one video with its place in a ranking.
+
+    Attributes:
+        rank: from 1.    video_id, path: which video.    start_s, end_s: half-open span, seconds.
+        score: inner product of query and footage, comparable within one query.
+        confidence: 0 to 1, see `NullStats.confidence`; None where no null distribution is known.
+    """
+
+    rank: int
+    video_id: str
+    path: str
+    start_s: float
+    end_s: float
+    score: float
+    confidence: float | None
+
+
+def shortlist(store: Store, slug: str, index: VectorIndex, query: Vector, videos: int) -> list[str]:
+    """Ids of the videos with the best frames, best first, at most `videos`; removed videos do not appear."""
+    scores, ids = index.search(query, videos * FRAMES_PER_VIDEO)
+    del scores  # FAISS gives them best first
+    video_of = {int(segment_ids(v, 1)[0]) >> ROW_BITS: v for v in store.video_ids(slug)}
+    found = dict.fromkeys(video_of.get(int(high)) for high in ids >> ROW_BITS)
+    return [v for v in found if v is not None][:videos]
+
+
+def moments_in(segments: Segments, query: Vector, top: int) -> list[tuple[Moment, float]]:
+    """The moments of one video that answer a query, best first, each with its raw score (see the module)."""
+    scores = segments.embedding.astype(np.float32) @ query  # (T,)
+    moments = find_moments(scores, segments.start_s, segments.end_s, top=top)
+    return [(m, peak_score(scores, segments, m)) for m in moments]
+
+
+def peak_score(scores: Vector, segments: Segments, moment: Moment) -> float:
+    """Mean of the `PEAK` best frame scores whose segments begin inside the moment."""
+    inside = (segments.start_s < moment.end_s) & (segments.end_s > moment.start_s)
+    return float(np.sort(scores[inside])[-PEAK:].mean())
+
+
+def search(
+    store: Store, slug: str, index: VectorIndex, query: Vector, *, top: int, by: str, only: Iterable[str] | None = None
+) -> list[tuple[str, Moment, float]]:
+    """(video id, moment, score), best first, at most `top`; `by` is `moment` or `video` (one moment per video).
+
+    Args:
+        only: search these video ids and no others.
+    """
+    chosen = list(only) if only is not None else shortlist(store, slug, index, query, max(SHORTLIST * top, SHORTLIST_LEAST))
+    found: list[tuple[str, Moment, float]] = []
+    for video_id in chosen:
+        segments = store.segments_of(slug, video_id)
+        if len(segments):
+            moments = moments_in(segments, query, MOMENTS_PER_VIDEO if by == "moment" else 1)
+            found += [(video_id, moment, score) for moment, score in moments]
+    return sorted(found, key=lambda hit: (-hit[2], hit[0], hit[1].start_s))[:top]
