@@ -37,11 +37,15 @@ def print_json(value: Any) -> None:
 @app.command(epilog="Example: nightreel extract ~/Videos --archive videos.reel --encoder conse")
 def extract(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Files, folders, globs, or a .txt/.csv/.parquet list.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="INPUT...", help="Files, folders, globs, or a .txt/.csv/.parquet list.", show_default=False
+        ),
     ],
     archive: Annotated[Path, typer.Option(metavar="DIR", help="The archive to make or to add to.", show_default=False)],
     encoder: Annotated[
-        list[str] | None, typer.Option(metavar="SPEC", help="Encoder, repeatable; see `nightreel encoders`. [default: clip]")
+        list[str] | None,
+        typer.Option(metavar="SPEC", help="Encoder, repeatable; see `nightreel encoders`. [default: clip]"),
     ] = None,
     fps: Annotated[float, typer.Option(help="Samples per second of video.")] = 1.0,
     decode: Annotated[str, typer.Option(help="exact, reference or keyframe: which frame stands for a time.")] = "exact",
@@ -95,10 +99,16 @@ def index(archive: ArchiveDir, encoder: EncoderOption = None, json: Json = False
 @app.command(epilog="Example: nightreel search videos.reel 'a dog catches a frisbee' --top 5")
 def search(
     archive: ArchiveDir,
-    text: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="One sentence, or several.", show_default=False)] = None,
+    text: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]...", help="One sentence, or several.", show_default=False)
+    ] = None,
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture the footage should look like.")] = None,
-    like: Annotated[str | None, typer.Option(metavar="VIDEO@START-END", help="Footage of the archive to look like.")] = None,
-    without: Annotated[list[str] | None, typer.Option("--not", metavar="TEXT", help="What it should not show; repeatable.")] = None,
+    like: Annotated[
+        str | None, typer.Option(metavar="VIDEO@START-END", help="Footage of the archive to look like.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--not", metavar="TEXT", help="What it should not show; repeatable.")
+    ] = None,
     top: Annotated[int, typer.Option(metavar="K", min=1, help="How many results.")] = 10,
     by: Annotated[str, typer.Option(metavar="moment|video", help="Rank moments, or each video once.")] = "moment",
     video: Annotated[str | None, typer.Option(metavar="PATH|ID", help="Search in one video only.")] = None,
@@ -123,7 +133,9 @@ def search(
     if json:
         from dataclasses import asdict
 
-        print_json({"query": query, "encoder": opened.encoder.spec, "results": [asdict(h) for h in hits], "took_ms": took_ms})
+        print_json(
+            {"query": query, "encoder": opened.encoder.spec, "results": [asdict(h) for h in hits], "took_ms": took_ms}
+        )
     else:
         typer.echo(hits_table(hits))
 
@@ -215,20 +227,24 @@ def encoders(json: Json = False) -> None:
         print_json({"encoders": [asdict(f) for f in families()], "aliases": ALIASES})
         return
     for family in families():
-        typer.echo(f"{family.example}\n    features: {family.features}; licence: {family.licence}; needs: {family.needs}")
+        typer.echo(
+            f"{family.example}\n    features: {family.features}; licence: {family.licence}; needs: {family.needs}"
+        )
     for alias, spec in ALIASES.items():
         typer.echo(f"{alias}\n    short for {spec}")
 
 
 @app.command(epilog="Example: nightreel demo ~/Videos")
 def demo(
-    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Your own videos.", show_default=False)] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Your own videos.", show_default=False)
+    ] = None,
     json: Json = False,
 ) -> None:
     """The whole way, offline, in about a minute: on small films it makes itself, or on FOLDER."""
     from .demo.tour import run_demo
 
-    result = run_demo(folder)
+    result = run_demo(folder, say=lambda line: typer.echo(line, err=json))
     if json:
         print_json(result)
 
@@ -244,7 +260,10 @@ def main() -> None:
         sys.exit(error.exit_code)
     except OSError as error:
         what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-        typer.echo(f"nightreel: {what}\nWhat was committed before is safe; free the disk or fix the path, then repeat.", err=True)
+        typer.echo(
+            f"nightreel: {what}\nWhat was committed before is safe; free the disk or fix the path, then repeat.",
+            err=True,
+        )
         sys.exit(1)
 
 

@@ -1,6 +1,5 @@
 """What the commands show to people: progress on stderr, tables as plain text. Nothing here is parsed by programs."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,12 +25,12 @@ def status(what: str) -> Iterator[None]:
 @contextmanager
 def extract_progress() -> "Iterator[Callable[[Progress], None]]":
     """A bar with count, failures and ETA on stderr; where stderr is no terminal, one line per failure."""
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn())
+    with bars.Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("loading the encoder", total=None)
 
         def show(progress: "Progress") -> None:
@@ -74,7 +73,9 @@ def hits_table(hits: "Sequence[Hit]") -> str:
 def info_text(info: dict[str, Any]) -> str:
     """`nightreel info` for people."""
     by_status = ", ".join(f"{count} {name}" for name, count in info["status"].items()) or "none yet"
-    lines = [f"{info['archive']}: {info['videos']} videos ({by_status}), {clock(info['video_s'])}, {info['commits']} commits"]
+    lines = [
+        f"{info['archive']}: {info['videos']} videos ({by_status}), {clock(info['video_s'])}, {info['commits']} commits"
+    ]
     for slug, e in info["encoders"].items():
         lines.append(
             f"features {slug}: {e['segments']} segments of {e['videos']} videos, D = {e['dim']}, "
@@ -110,8 +111,3 @@ def printable(path: Path) -> str:
     """A path that any terminal can show: control characters and broken bytes escaped."""
     text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def is_terminal() -> bool:
-    """Whether a person watches stderr."""
-    return sys.stderr.isatty()

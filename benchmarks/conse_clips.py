@@ -15,7 +15,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-
 from nightreel.extract.encoders.registry import load_encoder
 
 BATCH = 16

@@ -45,7 +45,11 @@ def _one(text: str) -> list[Path]:
         return [_absolute(path)]
     matches = sorted(glob.glob(text, recursive=True))
     if matches:
-        return [file for match in matches for file in (_walk(Path(match)) if os.path.isdir(match) else [_absolute(Path(match))])]
+        return [
+            file
+            for match in matches
+            for file in (_walk(Path(match)) if os.path.isdir(match) else [_absolute(Path(match))])
+        ]
     raise UsageError(
         f"no such file or folder: {text}\nExpected a video, a folder of videos, a glob, or a .txt/.csv/.parquet list of paths."
     )

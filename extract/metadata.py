@@ -23,7 +23,9 @@ def read_metadata(path: Path) -> Metadata:
     key = "path" if "path" in table.column_names else "video"
     clash = sorted((set(table.column_names) - {key}) & set(VIDEO_SCHEMA.names))
     if clash:
-        raise UsageError(f"{path}: column {clash[0]!r} is one of the archive's own; rename it, for example my_{clash[0]}.")
+        raise UsageError(
+            f"{path}: column {clash[0]!r} is one of the archive's own; rename it, for example my_{clash[0]}."
+        )
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UsageError(f"{path}: {twice[0]} has {names.count(twice[0])} rows; expected one row per video.")

@@ -23,7 +23,9 @@ def parse_settings(
         raise UsageError(f"--fps {fps}: expected samples per second above 0 and up to {MAX_FPS:.0f}, for example 1.")
     if decode not in TIERS:
         raise UsageError(f"--decode {decode}: expected one of {', '.join(TIERS)}.")
-    plan = Plan(fps=fps, tier=decode) if batch == "auto" else Plan(fps=fps, tier=decode, batch=_positive("--batch", batch))
+    plan = (
+        Plan(fps=fps, tier=decode) if batch == "auto" else Plan(fps=fps, tier=decode, batch=_positive("--batch", batch))
+    )
     return Settings(
         plan=plan,
         device=device,

@@ -122,7 +122,7 @@ def extract(
     inputs: Sequence[str],
     archive: str | Path,
     encoders: Sequence[str] = DEFAULT_ENCODERS,
-    settings: Settings = Settings(),  # noqa: B008 - frozen
+    settings: Settings = Settings(),
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Report:
     """Extract `inputs` into `archive` with every encoder, in one decode pass per video.
@@ -184,7 +184,9 @@ def _one(
     same = row or known.by_id.get(video_id)
     if same and not known.needs_work(same, settings.retry_failed):
         report.skipped += 1
-        return Progress("skipped", path, 0, 0, same.duration_s or 0.0, _note_skipped(path, same, settings, known, writer))
+        return Progress(
+            "skipped", path, 0, 0, same.duration_s or 0.0, _note_skipped(path, same, settings, known, writer)
+        )
     extracted = extract_video(path, video_id, encoders, settings.plan)
     old = known.by_path.get(str(path))
     row = _with_file_facts(extracted.row, path, same, settings.metadata)
@@ -193,7 +195,9 @@ def _one(
     known.note(row)
     extracted.row = row
     report.count(extracted)
-    return Progress(row.status, path, 0, 0, row.duration_s or 0.0, f"{row.error_kind}: {row.error}" if row.error else "")
+    return Progress(
+        row.status, path, 0, 0, row.duration_s or 0.0, f"{row.error_kind}: {row.error}" if row.error else ""
+    )
 
 
 def _identify(path: Path) -> str:

@@ -30,7 +30,9 @@ def segment_ids(video_id: str, count: int) -> npt.NDArray[np.int64]:
         ValueError: the video has more segments than `2**ROW_BITS`.
     """
     if count > 1 << ROW_BITS:
-        raise ValueError(f"video {video_id} has {count} segments; got more than the {1 << ROW_BITS} that ids can tell apart")
+        raise ValueError(
+            f"video {video_id} has {count} segments; got more than the {1 << ROW_BITS} that ids can tell apart"
+        )
     digest = hashlib.blake2b(video_id.encode(), digest_size=8).digest()
     high = int.from_bytes(digest, "big") >> (64 - 42)
     return (np.int64(high) << ROW_BITS) + np.arange(count, dtype=np.int64)
@@ -177,4 +179,4 @@ def unit_norm_f16(vectors: FloatArray) -> npt.NDArray[np.float16]:
     if not np.all(np.isfinite(norms)) or np.any(norms == 0):
         bad = int(np.argmax(~np.isfinite(norms) | (norms == 0)))
         raise ValueError(f"embedding {bad} has norm {float(norms[bad, 0])}; expected a finite vector with a direction")
-    return (vectors / norms).astype(np.float16)
+    return np.asarray(vectors / norms, np.float16)

@@ -106,13 +106,11 @@ class Store:
         """
         rows = self.videos()
         resolved = str(Path(path_or_id).resolve())
-        tests = (
-            lambda r: r.video_id == path_or_id or r.path in (path_or_id, resolved),
-            lambda r: Path(r.path).name == path_or_id or Path(r.path).stem == path_or_id,
-            lambda r: len(path_or_id) >= 6 and r.video_id.startswith(path_or_id),
-        )
-        for test in tests:
-            found = [r for r in rows if test(r)]
+        for found in (  # the first way of naming that names anything counts
+            [r for r in rows if r.video_id == path_or_id or r.path in (path_or_id, resolved)],
+            [r for r in rows if path_or_id in (Path(r.path).name, Path(r.path).stem)],
+            [r for r in rows if len(path_or_id) >= 6 and r.video_id.startswith(path_or_id)],
+        ):
             if len(found) == 1:
                 return found[0]
             if found:
@@ -152,7 +150,9 @@ class Store:
         if file is None:
             dim = int(read_fingerprint(self.root / "features" / slug)["dim"])
             none = np.zeros(0)
-            return Segments(none.astype(np.int64), none.astype(object), none, none, none, np.zeros((0, dim), np.float16))
+            return Segments(
+                none.astype(np.int64), none.astype(object), none, none, none, np.zeros((0, dim), np.float16)
+            )
         batch = Segments.from_table(self._read(file))
         return batch[batch.video_id == video_id]
 
@@ -190,7 +190,9 @@ class Store:
                 "Run `nightreel verify` to see all damage; restore the file from a backup, or extract again."
             ) from error
         if table.num_rows != file.rows:
-            raise Damaged(f"{file.path} has {table.num_rows} rows, its commit says {file.rows}. Restore it from a backup.")
+            raise Damaged(
+                f"{file.path} has {table.num_rows} rows, its commit says {file.rows}. Restore it from a backup."
+            )
         return table
 
 

@@ -92,7 +92,9 @@ def _check_joins(store: Store, findings: Findings) -> None:
                 findings.problems += [f"{slug}: {text}" for text in _check_batch(batch, int(fingerprint["dim"]), seen)]
                 unknown = set(batch.video_id.astype(str)) - set(rows)
                 if unknown:
-                    findings.problems.append(f"{slug}: segments of {len(unknown)} videos that have no row: {sorted(unknown)[:3]}")
+                    findings.problems.append(
+                        f"{slug}: segments of {len(unknown)} videos that have no row: {sorted(unknown)[:3]}"
+                    )
         for row in rows.values():
             if row.status == "done" and not any(row.video_id in store.video_ids(s) for s in store.encoders()):
                 findings.problems.append(f"video {row.video_id} ({row.path}) is done but has no segments")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .decode.open import open_video
 from .decode.base import Pixels, VideoFacts
+from .decode.open import open_video
 from .encoders.base import Encoder
 from .errors import VideoError
 from .sample import Clock, sample, spans
@@ -56,7 +56,7 @@ class _Pass:
     """What one decode pass collects."""
 
     times_s: list[float] = field(default_factory=list)
-    vectors: dict[str, list[np.ndarray]] = field(default_factory=dict)  # type: ignore[type-arg]
+    vectors: dict[str, list[np.ndarray]] = field(default_factory=dict)
     batch: list[tuple[float, Pixels]] = field(default_factory=list)
     encode_s: float = 0.0
 

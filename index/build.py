@@ -46,7 +46,9 @@ def choose_encoder(store: Store, slug: str | None = None) -> str:
     with_text = [name for name, fingerprint in encoders.items() if fingerprint.get("has_text")]
     candidates = with_text or list(encoders)
     if len(candidates) > 1:
-        raise UsageError(f"archive {store.root} has several encoders; choose one with --encoder: {', '.join(candidates)}")
+        raise UsageError(
+            f"archive {store.root} has several encoders; choose one with --encoder: {', '.join(candidates)}"
+        )
     return candidates[0]
 
 
@@ -105,8 +107,8 @@ def build_index(store: Store, slug: str) -> dict[str, Any]:
     _sweep(folder, keep={INDEX_FILE, *files.values()})
     shown = ("name", "kind", "vectors", "bytes", "recall_at_10", "latency_ms_p50")
     changes = {
-        "added": int(len(np.setdiff1d(all_ids, old_ids))),
-        "removed": int(len(np.setdiff1d(old_ids, all_ids))),
+        "added": len(np.setdiff1d(all_ids, old_ids)),
+        "removed": len(np.setdiff1d(old_ids, all_ids)),
     }
     return {**{key: header[key] for key in shown}, **changes}
 
@@ -151,7 +153,7 @@ def _old_ids(folder: Path) -> npt.NDArray[np.int64]:
 
     try:
         header = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-        old = faiss.read_index(str(folder / header["files"]["vectors"]))
+        old: Any = faiss.read_index(str(folder / header["files"]["vectors"]))
         return np.asarray(faiss.vector_to_array(old.id_map), np.int64)
     except (OSError, ValueError, KeyError, RuntimeError):
         return np.zeros(0, np.int64)

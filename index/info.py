@@ -25,7 +25,10 @@ def summary(store: Store) -> dict[str, Any]:
     indexes = {}
     for name, header in index_headers(store).items():
         shown = ("kind", "encoder", "vectors", "bytes", "recall_at_10", "latency_ms_p50", "created")
-        indexes[name] = {**{key: header.get(key) for key in shown}, "stale": header["commit"] != store.state.last_commit}
+        indexes[name] = {
+            **{key: header.get(key) for key in shown},
+            "stale": header["commit"] != store.state.last_commit,
+        }
     return {
         "archive": str(store.root),
         "videos": len(rows),

@@ -82,7 +82,9 @@ def open_index(store: Store, name: str) -> VectorIndex:
         with np.load(folder / header["files"]["null"], allow_pickle=False) as arrays:
             null = NullStats(arrays["mean"], arrays["covariance"], int(header["videos"]))
     except (RuntimeError, ValueError, OSError, KeyError) as error:
-        raise Damaged(f"index {folder} cannot be read ({error}). Build it again: nightreel index {store.root}") from error
+        raise Damaged(
+            f"index {folder} cannot be read ({error}). Build it again: nightreel index {store.root}"
+        ) from error
     return VectorIndex(header, index, null)
 
 
@@ -96,5 +98,7 @@ def _read_header(store: Store, name: str) -> dict[str, Any]:
         if any("/" in file or "\\" in file or file.startswith("..") for file in header["files"].values()):
             raise ValueError("it names files outside its folder")
     except (OSError, ValueError, TypeError) as error:
-        raise Damaged(f"{path} cannot be read ({error}). Build the index again: nightreel index {store.root}") from error
+        raise Damaged(
+            f"{path} cannot be read ({error}). Build the index again: nightreel index {store.root}"
+        ) from error
     return dict(header)

@@ -1,8 +1,8 @@
 """`Archive`: what Python users and the command line call. The expensive parts (model, index) are loaded once.
 
-    from nightreel import Archive
-    for hit in Archive("videos.reel").search("a dog catches a frisbee", top=5):
-        print(hit.path, hit.start_s, hit.end_s)
+from nightreel import Archive
+for hit in Archive("videos.reel").search("a dog catches a frisbee", top=5):
+    print(hit.path, hit.start_s, hit.end_s)
 """
 
 import time
@@ -142,7 +142,7 @@ class Archive:
         vector = self.embed(text)
         null = self._null()
         hits = [
-            Hit(rank, row.video_id, row.path, m.start_s, m.end_s, score, null.confidence(vector, score))
+            Hit(rank, row.video_id, row.path, m.start_s, m.end_s, m.score, null.confidence(vector, score))
             for rank, (m, score) in enumerate(moments_in(segments, vector, top), 1)
         ]
         best = hits[0].confidence if hits else None
@@ -162,7 +162,9 @@ class Archive:
         without: Sequence[str] = (),
     ) -> npt.NDArray[np.float32]:
         """The query's vector (D,) float32, unit norm."""
-        query = Query(as_texts(text), Path(image) if image else None, self._footage(like) if like else None, tuple(without))
+        query = Query(
+            as_texts(text), Path(image) if image else None, self._footage(like) if like else None, tuple(without)
+        )
         return query.embed(self.encoder)
 
     def _footage(self, like: str) -> npt.NDArray[np.float32]:

@@ -45,9 +45,7 @@ class Curve:
         return not self.z.any()
 
 
-def make_curve(
-    scores: npt.ArrayLike, start_s: npt.ArrayLike, end_s: npt.ArrayLike, gap_sigma_s: float = 3.0
-) -> Curve:
+def make_curve(scores: npt.ArrayLike, start_s: npt.ArrayLike, end_s: npt.ArrayLike, gap_sigma_s: float = 3.0) -> Curve:
     """Standardise T >= 1 scores (T,) of spans `[start_s, end_s)` into a `Curve`.
 
     Overlapping neighbours meet in the middle of their overlap. A gap becomes a cell of its own: a short one
@@ -91,9 +89,7 @@ def smooth(curve: Curve, sigma_s: float) -> Floats:
     values = curve.z
     for _ in range(BOXES):
         integral = np.concatenate(([0.0], np.cumsum(values * curve.seconds)))
-        values = (np.interp(high, curve.edges, integral) - np.interp(low, curve.edges, integral)) / (
-            high - low
-        )
+        values = (np.interp(high, curve.edges, integral) - np.interp(low, curve.edges, integral)) / (high - low)
     return values
 
 
@@ -109,16 +105,12 @@ def _standardised(values: Floats, seconds: Floats) -> Floats:
     return z
 
 
-def _checked(
-    scores: npt.ArrayLike, start_s: npt.ArrayLike, end_s: npt.ArrayLike
-) -> tuple[Floats, Floats, Floats]:
+def _checked(scores: npt.ArrayLike, start_s: npt.ArrayLike, end_s: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
     columns = {"scores": scores, "start_s": start_s, "end_s": end_s}
     arrays = {name: np.asarray(column, np.float64) for name, column in columns.items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     if any(array.ndim != 1 for array in arrays.values()) or len(set(shapes.values())) != 1:
-        raise ValueError(
-            f"scores, start_s and end_s must be three arrays (T,) of one length, got shapes {shapes}"
-        )
+        raise ValueError(f"scores, start_s and end_s must be three arrays (T,) of one length, got shapes {shapes}")
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             bad = int(np.argmin(np.isfinite(array)))
@@ -128,9 +120,7 @@ def _checked(
     values, start, end = arrays.values()
     if not np.all(start < end):
         bad = int(np.argmin(start < end))
-        raise ValueError(
-            f"span {bad} is [{start[bad]}, {end[bad]}); spans are half-open, expected start_s < end_s"
-        )
+        raise ValueError(f"span {bad} is [{start[bad]}, {end[bad]}); spans are half-open, expected start_s < end_s")
     order = (np.diff(start) > 0) & (np.diff(end) >= 0)
     if not order.all():
         bad = int(np.argmin(order))

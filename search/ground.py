@@ -13,11 +13,11 @@ always stands out of a curve, and scores compare within one query and one video 
 sampling may be irregular or have gaps. The answer is one contiguous span; an event that happens twice comes
 as two moments.
 
-Measured by benchmarks/ground_qvh.py: 752 QVHighlights queries on caption embeddings, 150 s videos, one per 2 s.
+Measured by benchmarks/ground_qvh.py: 752 QVHighlights queries on caption embeddings, 150 s videos.
     mAP / R1@.5 / R1@.7     35.3 / 53.6 / 37.0 from scores alone, 36.8 / 55.7 / 40.0 with feedback
     cost on one core        1 ms at 75 to 150 segments, 6 ms at 3600, 9 ms at 7200; feedback adds 0.2 to 2 ms
-Simulated curves (plateaus with drift, noise of 0.15 and 0.30 of the highest step; fresh seeds), mean IoU of the
-first moment: films of 4-6 scenes of 4-10 s 0.90 and 0.83; 8 clips of 2-30 s 0.84 and 0.75.
+Simulated curves (plateaus with drift, noise of 0.15 and 0.30 of the step; fresh seeds), mean IoU of the first
+moment: films of 4-6 scenes of 4-10 s 0.90 and 0.83; 8 clips of 2-30 s 0.84 and 0.75.
 
 Sources: level sets and excess mass, Hartigan 1987 and Mueller & Sawitzki 1991; Ruzzo and Tompa 1999;
 feedback, Rocchio 1971. Contrast scores of training-free grounding (TFVTG, Zheng 2024; DSE-VTG) compare inside
@@ -40,7 +40,7 @@ class Tuning:
     """The numbers of the method, in standard deviations of the curve where no unit is named.
 
     Chosen on QVHighlights together with simulated films and the same videos joined to 10 and 30 minutes; each
-    is the middle of a range in which no figure moves by more than two points.
+    is the middle of a range in which QVHighlights moves by no more than about two points.
     """
 
     sigma_s: float = 3.0  # smoothing for proposals; 2-4 s are alike
@@ -53,9 +53,8 @@ class Tuning:
     bar_of_peak: float = 0.4  # and at least this part of the peak, else a narrow plateau drags a neighbour in
     feedback: float = 0.3  # weight of the feedback curve; both curves have deviation 1. 0.25-1 are alike
     feedback_best: float = 0.1  # part of the video taken as fitting ...
-    feedback_best_s: float = (
-        15.0  # ... and at most: 10 % of an hour is no moment (2-4 points of mAP at 10 min)
-    )
+    # ... and at most: 10 % of an hour is no moment. Worth 2-4 points of mAP at 10 minutes.
+    feedback_best_s: float = 15.0
     overlap: float = 0.7  # IoU above which the worse of two moments goes
 
 

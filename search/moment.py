@@ -29,9 +29,7 @@ class Moment:
 
     def __post_init__(self) -> None:
         if not self.start_s < self.end_s:
-            raise ValueError(
-                f"a moment is half-open: expected start_s < end_s, got {self.start_s = }, {self.end_s = }"
-            )
+            raise ValueError(f"a moment is half-open: expected start_s < end_s, got {self.start_s = }, {self.end_s = }")
 
     @property
     def duration_s(self) -> float:
@@ -60,9 +58,7 @@ def iou(a: Moment, b: Moment) -> float:
     return inter / (a.duration_s + b.duration_s - inter)
 
 
-def suppress(
-    spans: npt.ArrayLike, scores: npt.ArrayLike, iou: float, top: int | None = None
-) -> npt.NDArray[np.int64]:
+def suppress(spans: npt.ArrayLike, scores: npt.ArrayLike, iou: float, top: int | None = None) -> npt.NDArray[np.int64]:
     """Which rows of `spans` (N, 2) greedy non-maximum suppression keeps, best first, at most `top`.
 
     A span goes when it overlaps a better kept one by *more* than `iou`. Of equal scores the earlier row wins,

@@ -99,7 +99,9 @@ def parse_span(text: str) -> tuple[str, float, float]:
         if not 0 <= start_s < end_s:
             raise ValueError
     except ValueError as error:
-        raise UsageError(f"--like {text!r}: expected VIDEO@START-END in seconds, for example tape.mp4@12-20.") from error
+        raise UsageError(
+            f"--like {text!r}: expected VIDEO@START-END in seconds, for example tape.mp4@12-20."
+        ) from error
     return video, start_s, end_s
 
 
@@ -113,7 +115,9 @@ def seconds(text: str) -> float:
 
 def _checked(text: str) -> str:
     if not text.strip():
-        raise UsageError("the sentence is empty; expected words, for example: nightreel search ARCHIVE 'a dog on a beach'")
+        raise UsageError(
+            "the sentence is empty; expected words, for example: nightreel search ARCHIVE 'a dog on a beach'"
+        )
     return text
 
 

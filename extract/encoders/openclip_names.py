@@ -54,8 +54,9 @@ def _check_folder(spec: EncoderSpec) -> EncoderSpec:
     folder = _absolute(spec.name or "")
     if not Path(folder, "open_clip_config.json").is_file():
         raise UnknownEncoder(
-            f"encoder {str(spec)!r}: expected a folder with open_clip_config.json and a checkpoint at {folder}; "
-            "there is no such file. A bare checkpoint needs its model's name: openclip:NAME@/path/to/file.pt."
+            f"encoder {str(spec)!r}: expected a folder with open_clip_config.json and a checkpoint "
+            f"at {folder}; there is no such file. A bare checkpoint needs its model's name: "
+            "openclip:NAME@/path/to/file.pt."
         )
     return EncoderSpec(spec.family, folder, None)
 

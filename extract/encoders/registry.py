@@ -122,12 +122,13 @@ def parse_spec(text: str) -> EncoderSpec:
     The first `:` ends the family; the first `@` after it ends the name, unless the name is itself a path (it
     starts with `/`, `.` or `~`), which then keeps all that follows.
     """
-    family, colon, rest = ALIASES.get(text, text).partition(":")
+    text = ALIASES.get(text, text)
+    family = re.split("[:@]", text, maxsplit=1)[0]
     if family not in FAMILIES:
-        raise _unknown_family(text, family.partition("@")[0])
-    if not colon:
-        family_only, at, weights = family.partition("@")
-        return EncoderSpec(family_only, None, weights if at else None)
+        raise _unknown_family(text, family)
+    mark, rest = text[len(family) : len(family) + 1], text[len(family) + 1 :]
+    if mark != ":":
+        return EncoderSpec(family, None, rest if mark else None)
     if is_path(rest):
         return EncoderSpec(family, rest, None)
     name, at, weights = rest.partition("@")

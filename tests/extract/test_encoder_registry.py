@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from nightreel.extract.encoders.registry import (
     ALIASES,
     FAMILIES,
@@ -42,7 +41,10 @@ def test_parse_spec(text: str, parts: tuple[str | None, ...]) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("opneclip:ViT-B-32@openai", ["'opneclip'", "Did you mean 'openclip'?", "conse", "nightreel encoders"]),
+        (
+            "opneclip:ViT-B-32@openai",
+            ["'opneclip'", "Did you mean 'openclip'?", "conse", "nightreel encoders"],
+        ),
         ("clop", ["'clop'", "Did you mean 'clip'?"]),
         ("", ["Known: openclip"]),
         ("openclip:", ["a part is empty", "openclip:PE-Core-B-16@meta"]),
@@ -124,5 +126,7 @@ def test_devices_that_are_not_there(device: str) -> None:
 
 def test_importing_the_registry_imports_no_model_library() -> None:
     code = "import sys, nightreel.extract.encoders.registry; print(*sys.modules)"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"torch", "open_clip", "timm", "transformers"} & set(out)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from nightreel.extract.encoders.base import Encoder, Frames
 from nightreel.extract.encoders.registry import load_encoder
 
@@ -48,7 +47,9 @@ def make_openclip(folder: Path) -> Encoder:
     return load_encoder(tiny_openclip(folder))
 
 
-@pytest.fixture(scope="module", params=[make_toy, make_conse, make_openclip], ids=["toy", "conse", "openclip"])
+@pytest.fixture(
+    scope="module", params=[make_toy, make_conse, make_openclip], ids=["toy", "conse", "openclip"]
+)
 def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     make: Callable[[Path], Encoder] = request.param
     return make(tmp_path_factory.mktemp("weights"))
