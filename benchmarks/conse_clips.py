@@ -45,9 +45,7 @@ def recall(similarity: np.ndarray, k: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path)
     parser.add_argument("--encoder", default="conse")
     args = parser.parse_args()
@@ -63,9 +61,7 @@ def main() -> None:
         frames = np.stack(list(sample(args.clips / item["video"])))
         began = time.perf_counter()
         embedded.append(
-            np.concatenate(
-                [encoder.encode_frames(frames[at : at + BATCH]) for at in range(0, len(frames), BATCH)]
-            )
+            np.concatenate([encoder.encode_frames(frames[at : at + BATCH]) for at in range(0, len(frames), BATCH)])
         )
         spent_s += time.perf_counter() - began
     queries = encoder.encode_text([item["caption"] for item in items])

@@ -2,10 +2,11 @@
 
     python benchmarks/decode.py [--data ../shared/data] [--repeat 3] [--fps 1]
 
-Protocol: each (file, backend, task) runs `--repeat` times in this process, backends in turn, so that both meet the
-same warm page cache and the same noise; the fastest run counts. Tasks: `all`, every frame decoded and none
-converted; `sample`, every frame decoded and the first at or after each 1/fps second converted to RGB. Correctness is
-counted against `awkward/expected.jsonl`. decord converts every frame, asked or not: that is its interface.
+Protocol: each (file, backend, task) runs `--repeat` times in this process, backends in turn, so that both
+meet the same warm page cache and the same noise; the fastest run counts. Tasks: `all`, every frame decoded
+and none converted; `sample`, every frame decoded and the first at or after each 1/fps second converted to
+RGB. Correctness is counted against `awkward/expected.jsonl`. decord converts every frame, asked or not:
+that is its interface.
 """
 
 import argparse

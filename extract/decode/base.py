@@ -1,7 +1,8 @@
 """What a decoding backend is: facts about a video, and its frames in presentation order.
 
-Times are seconds from the stream's start, taken from presentation time stamps, never `frame / fps`. Pixels are only
-converted to RGB when somebody asks (`DecodedFrame.rgb`), because sampling one frame a second throws most away.
+Times are seconds from the stream's start, taken from presentation time stamps, never `frame / fps`. Pixels
+are only converted to RGB when somebody asks (`DecodedFrame.rgb`), because sampling one frame a second
+throws most away.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +21,8 @@ class VideoFacts:
     """What a header says of a video; None where it does not say.
 
     Attributes:
-        start_s: presentation time of the stream's start in the container's clock; already subtracted from all times.
+        start_s: presentation time of the stream's start in the container's clock; already subtracted from
+            all times.
         duration_s: length of the video stream (of the container where the stream does not say), or None.
         width_px, height_px: as displayed, rotation applied.
         rotation_deg: what the container's display matrix says, counter-clockwise; already applied to pixels.
@@ -46,7 +48,7 @@ class DecodedFrame:
 
 
 class Reader(Protocol):
-    """An open video. Frames come in presentation order, once; a fault raises `VideoError` after the good frames."""
+    """An open video. Frames come in presentation order, once; a fault is raised after the good frames."""
 
     facts: VideoFacts
 

@@ -1,9 +1,10 @@
 """Opening a file that may be hostile, and turning what goes wrong into a `VideoError` with plain words.
 
-A video archive is other people's files. libavformat recognises a file by content, so a text file called `x.mp4` can
-be a playlist that names other files or addresses. Three fences, each tested in `test_decode_hostile.py`: the name is
-passed as `file:NAME` (a name such as `http:x.mp4`, `-x.mp4` or `f%03d.mp4` stays a name), only the `file` protocol may
-be opened, and demuxers that read anything but the one file they were given are not on the list of formats.
+A video archive is other people's files. libavformat recognises a file by content, so a text file called
+`x.mp4` can be a playlist that names other files or addresses. Three fences, each tested in
+`test_decode_hostile.py`: the name is passed as `file:NAME` (a name such as `http:x.mp4`, `-x.mp4` or
+`f%03d.mp4` stays a name), only the `file` protocol may be opened, and demuxers that read anything but the
+one file they were given are not on the list of formats.
 
 It does not know: codecs, frames, times. Costs: building the list of formats, 0.3 ms, once.
 """
@@ -16,12 +17,14 @@ from typing import Any
 
 from ..errors import VideoError
 
-# Demuxers that follow references out of the file: playlists, manifests, patterns over names, sessions, devices,
-# and formats whose data lie in a sibling (vobsub's .sub, mlv's .M00).
-REFUSED_FORMATS = frozenset(
-    "alsa avisynth concat dash fbdev hls applehttp image2 image2pipe imf kmsgrab lavfi mlv oss rtp rtsp sap sdp "
-    "vapoursynth video4linux2 v4l2 vobsub webm_dash_manifest x11grab".split()
-)
+# Demuxers that follow references out of the file.
+_PLAYLISTS = {"hls", "applehttp", "concat", "dash", "imf", "webm_dash_manifest"}
+_SCRIPTS = {"avisynth", "lavfi", "vapoursynth"}
+_NAME_PATTERNS = {"image2", "image2pipe"}
+_SIBLINGS = {"mlv", "vobsub"}  # data in x.M00, x.sub
+_SESSIONS = {"rtp", "rtsp", "sap", "sdp"}
+_DEVICES = {"alsa", "fbdev", "kmsgrab", "oss", "video4linux2", "v4l2", "x11grab"}
+REFUSED_FORMATS = _PLAYLISTS | _SCRIPTS | _NAME_PATTERNS | _SIBLINGS | _SESSIONS | _DEVICES
 
 
 @cache
@@ -53,7 +56,7 @@ def open_container(path: str | Path) -> Any:
 def _with_reason(path: str | Path, fences: dict[str, str]) -> Exception | None:
     """The same failure once more, now with libav's log ("moov atom not found"), which is otherwise off.
 
-    Not on always: libav logs from its own threads, each line would wait for the interpreter, and stderr is ours.
+    Not on always: libav logs from its own threads, each line would wait for the interpreter.
     """
     import av
 
@@ -79,13 +82,9 @@ def check_regular_file(path: str | Path) -> None:
         with open(path, "rb"):
             pass
     except FileNotFoundError as error:
-        raise VideoError(
-            "unreadable", "no such file (moved or removed since it was listed?)", stage="open"
-        ) from error
+        raise VideoError("unreadable", "no such file (moved or removed since it was listed?)", stage="open") from error
     except PermissionError as error:
-        raise VideoError(
-            "unreadable", "no permission to read it; check the file's mode", stage="open"
-        ) from error
+        raise VideoError("unreadable", "no permission to read it; check the file's mode", stage="open") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise VideoError("unreadable", f"the system cannot open it: {error}", stage="open") from error
 
@@ -109,6 +108,6 @@ def _words(error: BaseException) -> str:
     log = getattr(error, "log", None)
     detail = str(log[2]).strip() if log else ""
     if "whitelist" in detail.lower():
-        return "it is a playlist, manifest or name pattern that points elsewhere, not a video; list the files it names"
+        return "it is a playlist or pattern that points elsewhere, not a video; give the files it names instead"
     sentence = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return f"{sentence} ({detail})" if detail else str(sentence)

@@ -57,19 +57,16 @@ class Source:
 
 def load(spec: EncoderSpec, device: str) -> "OpenClipEncoder":
     """The encoder of a checked spec (see `openclip_names.check`) on `device`."""
-    import open_clip
     import torch
 
+    from . import hub
+
     source = _source(spec)
-    with _explained(spec, source):
-        if spec.weights == RANDOM:
-            model = _random_model(open_clip, source.model)
-        else:
-            model = open_clip.create_model(
-                source.model, source.pretrained, require_pretrained=True, weights_only=True
-            )
-        tokenizer = open_clip.get_tokenizer(source.model)
-        how = from_open_clip(model.visual.preprocess_cfg)
+    with hub.quick_to_fail():
+        with _explained(spec, source):
+            model = _model(spec, source)
+            how = from_open_clip(model.visual.preprocess_cfg)
+        tokenizer = _tokenizer(spec, source)
     model = model.eval().requires_grad_(False)
     digest = state_sha256(model.state_dict())
     return OpenClipEncoder(str(spec), model.to(torch.device(device)), tokenizer, how, digest, device)
@@ -178,13 +175,30 @@ def _source(spec: EncoderSpec) -> Source:
     return Source(name, weights, remote=False)
 
 
-def _random_model(open_clip: Any, name: str) -> Any:
-    """Untrained but always the same weights; the caller's random state is left as it was."""
+def _model(spec: EncoderSpec, source: Source) -> Any:
+    import open_clip
     import torch
 
+    if spec.weights != RANDOM:
+        return open_clip.create_model(source.model, source.pretrained, require_pretrained=True, weights_only=True)
+    # Untrained but always the same weights; the caller's random state is left as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return open_clip.create_model(name, None, pretrained_text=False)
+        return open_clip.create_model(source.model, pretrained_text=False)
+
+
+def _tokenizer(spec: EncoderSpec, source: Source) -> Any:
+    """The model's own; most are part of open_clip, a few (SigLIP's) are on the hub even where the weights are not."""
+    import open_clip
+
+    try:
+        return open_clip.get_tokenizer(source.model)
+    except (OSError, RuntimeError, ValueError, KeyError, ImportError) as error:
+        raise WeightsUnavailable(
+            f"encoder {str(spec)!r}: its tokenizer is not on this machine and could not be downloaded: "
+            f"{_first_line(error)}. Connect once, or put the tokenizer's files into a folder with "
+            f"open_clip_config.json (openclip:/path/to/folder). {OFFLINE_REMEDY}"
+        ) from error
 
 
 @contextmanager
@@ -219,7 +233,8 @@ def _explained(spec: EncoderSpec, source: Source) -> Iterator[None]:
 
 def _first_line(error: BaseException, limit: int = 300) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:limit].rstrip(". ")
+    # open_clip appends the hub's whole paragraph after these words.
+    return lines[0].split(" Last error:")[0][:limit].rstrip(". ")
 
 
 def _keys(error: BaseException, limit: int = 600) -> str:

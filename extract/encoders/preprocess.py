@@ -53,9 +53,7 @@ class Preprocessing:
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in a fingerprint."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
-        }
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
 def from_open_clip(cfg: Mapping[str, Any]) -> Preprocessing:
@@ -69,9 +67,7 @@ def from_open_clip(cfg: Mapping[str, Any]) -> Preprocessing:
     if resize_mode == "shortest" and height != width:
         # Its ResizeKeepRatio is called without an interpolation there, and falls back to its own default.
         interpolation = "bicubic"
-    return Preprocessing(
-        (height, width), mean, std, resize_mode, interpolation, int(cfg.get("fill_color") or 0)
-    )
+    return Preprocessing((height, width), mean, std, resize_mode, interpolation, int(cfg.get("fill_color") or 0))
 
 
 def resized_px(height_px: int, width_px: int, how: Preprocessing) -> tuple[int, int]:

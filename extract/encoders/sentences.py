@@ -5,6 +5,7 @@ It is equal to `SentenceTransformer(folder).encode` within 1e-5 (tests/extract/t
 dependency. It knows no pictures. The network is loaded at the first sentence; nothing is ever downloaded.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
@@ -30,11 +31,15 @@ class SentenceEncoder:
         self.checkpoint = folder / "model.safetensors"
         self.dim = int(json.loads((folder / "config.json").read_text())["hidden_size"])
         # Longer sentences are cut where the model was trained to be cut.
-        self._max_tokens = int(
-            json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"]
-        )
+        self._max_tokens = int(json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"])
         self._folder = folder
         self._device = device
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Of the checkpoint file."""
+        with self.checkpoint.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
         """Q sentences -> (Q, D) float32, unit norm."""

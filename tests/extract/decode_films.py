@@ -1,7 +1,8 @@
-"""Small films whose every frame says which one it is, and a child process that decodes films out of harm's way.
+"""Small films whose every frame says which one it is, and a child process that decodes films out of harm's
+way.
 
-Frame i is one solid colour, `colour(i)`: times and pixels can be checked together, after any lossy codec. Run as a
-script, it decodes the files named on standard input and prints one JSON line each.
+Frame i is one solid colour, `colour(i)`: times and pixels can be checked together, after any lossy codec.
+Run as a script, it decodes the files named on standard input and prints one JSON line each.
 """
 
 import json
@@ -10,11 +11,11 @@ import sys
 import time
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from nightreel.extract.decode.base import Pixels
 from nightreel.extract.decode.open import open_video
 from nightreel.extract.errors import VideoError
@@ -69,17 +70,19 @@ def make_film(
     turn: tuple[int, bool, bool] = (0, False, False),
     matrix: int | None = None,
     full_range: bool = False,
+    container_options: dict[str, str] | None = None,
 ) -> Path:
     """Encode `pictures` at the times `pts * time_base`.
 
     Args:
-        turn: degrees counter-clockwise, mirror left-right, mirror up-down, for the container's display matrix.
-        matrix: libav's number of the colour matrix (1 BT.709, 5 BT.601), converted with and tagged; None untagged.
+        turn: the container's display matrix: degrees counter-clockwise, mirror left-right, mirror up-down.
+        matrix: libav's number of the colour matrix to convert and tag with (1 BT.709, 5 BT.601); None: BT.601
+            and no tag.
     """
     import av
 
     height_px, width_px = pictures[0].shape[:2]
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream: Any = container.add_stream(codec, rate=25, options=options or {})
         stream.width, stream.height, stream.pix_fmt = width_px, height_px, pix_fmt
         stream.codec_context.time_base = time_base
@@ -124,16 +127,14 @@ def decode_facts(path: str, backend: str) -> dict[str, Any]:
     found["seconds"] = time.perf_counter() - began
     if times_s:
         found |= {"first_s": times_s[0], "last_s": times_s[-1]}
-        found["monotonic_pts"] = all(b > a for a, b in zip(times_s, times_s[1:], strict=False))
+        found["monotonic_pts"] = all(b > a for a, b in pairwise(times_s))
     return found
 
 
 def start_child(backend: str, paths: Sequence[Path]) -> "subprocess.Popen[str]":
     """Decode `paths` in a child: a backend that crashes or hangs on a file must not take the tests along."""
     command = [sys.executable, __file__, backend]
-    child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdin is not None
     child.stdin.write(json.dumps([str(path) for path in paths]))
     child.stdin.close()

@@ -38,18 +38,14 @@ def test_sentences_are_those_of_sentence_transformers(minilm: Path) -> None:
     from nightreel.extract.encoders.sentences import SentenceEncoder
 
     texts = ["a dog catches a frisbee", "rain", "", "a very long sentence about it " * 80]
-    expected = reference.SentenceTransformer(str(minilm), device="cpu").encode(
-        texts, normalize_embeddings=True
-    )
+    expected = reference.SentenceTransformer(str(minilm), device="cpu").encode(texts, normalize_embeddings=True)
     np.testing.assert_allclose(SentenceEncoder(minilm, "cpu").encode(texts), expected, atol=1e-5)
 
 
 def test_text_alone_leaves_the_classifier_alone(
     minilm: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "nightreel.extract.encoders.conse._load_classifier", lambda path: pytest.fail("loaded")
-    )
+    monkeypatch.setattr("nightreel.extract.encoders.conse._load_classifier", lambda path: pytest.fail("loaded"))
     assert load_encoder("conse").encode_text(["a dog"]).shape == (1, 384)
 
 
@@ -73,3 +69,38 @@ def test_a_wrong_classifier_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.pth").write_bytes(b"PK")
     with pytest.raises(WeightsUnavailable, match="is not the expected checkpoint"):
         _load_classifier(tmp_path / "cut.pth")
+
+
+def test_the_bank_is_kept_and_a_broken_one_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nightreel.extract.encoders import imagenet_bank
+
+    class Sentences:
+        dim, weights_sha256, calls = 4, "0", 0
+
+        def encode(self, texts: list[str]) -> np.ndarray:
+            self.calls += 1
+            return np.random.default_rng(0).normal(size=(len(texts), 4)).astype(np.float32)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    sentences = Sentences()
+    first = imagenet_bank.centred_bank(sentences)
+    np.testing.assert_array_equal(imagenet_bank.centred_bank(sentences), first)
+    assert sentences.calls == 1
+    assert first.shape == (1000, 4)
+    np.testing.assert_allclose(first.mean(axis=0), 0, atol=1e-6)
+    [kept] = (tmp_path / "nightreel").iterdir()
+    kept.write_bytes(kept.read_bytes()[:50])
+    np.testing.assert_array_equal(imagenet_bank.centred_bank(sentences), first)
+    assert sentences.calls == 2
+    monkeypatch.setenv("XDG_CACHE_HOME", str(kept))
+    np.testing.assert_array_equal(imagenet_bank.centred_bank(sentences), first)
+
+
+def test_descriptions_go_class_after_class() -> None:
+    from nightreel.extract.encoders.imagenet_bank import CLASSES, PROMPTS, descriptions
+
+    texts = descriptions()
+    assert len(texts) == CLASSES * len(PROMPTS)
+    assert texts[0] == "a photo of a tench"
+    assert texts[1].startswith("tench: freshwater")
+    assert texts[2 * 281] == "a photo of a tabby cat"

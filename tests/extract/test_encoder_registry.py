@@ -126,7 +126,5 @@ def test_devices_that_are_not_there(device: str) -> None:
 
 def test_importing_the_registry_imports_no_model_library() -> None:
     code = "import sys, nightreel.extract.encoders.registry; print(*sys.modules)"
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "open_clip", "timm", "transformers"} & set(out)

@@ -47,9 +47,7 @@ def make_openclip(folder: Path) -> Encoder:
     return load_encoder(tiny_openclip(folder))
 
 
-@pytest.fixture(
-    scope="module", params=[make_toy, make_conse, make_openclip], ids=["toy", "conse", "openclip"]
-)
+@pytest.fixture(scope="module", params=[make_toy, make_conse, make_openclip], ids=["toy", "conse", "openclip"])
 def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     make: Callable[[Path], Encoder] = request.param
     return make(tmp_path_factory.mktemp("weights"))

