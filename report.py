@@ -29,7 +29,12 @@ def extract_progress() -> "Iterator[Callable[[Progress], None]]":
     from rich.console import Console
 
     console = Console(stderr=True)
-    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn())
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+    )
     with bars.Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("loading the encoder", total=None)
 

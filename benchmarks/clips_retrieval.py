@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from nightreel.demo.films import FPS, HEIGHT_PX, WIDTH_PX, write_video
 from nightreel.extract.decode.open import open_video
 from nightreel.search.moment import Moment, iou
@@ -124,7 +123,9 @@ def grounding(folder: Path, encoder: str, captions: list[dict[str, str]], clips:
             best = opened.ground(name, row["caption"], top=1).moments[0]
             overlaps.append(iou(Moment(best.start_s, best.end_s, 0), Moment(start, end, 0)))
             if overlaps[-1] < 0.5:
-                misses.append(f"{name} {row['video']} truth {start:.0f}-{end:.0f} got {best.start_s:.0f}-{best.end_s:.0f}")
+                misses.append(
+                    f"{name} {row['video']} truth {start:.0f}-{end:.0f} got {best.start_s:.0f}-{best.end_s:.0f}"
+                )
     values = np.array(overlaps)
     return {
         "films": FILMS,

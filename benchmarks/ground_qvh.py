@@ -89,16 +89,10 @@ def check(data: Path, cases: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "data", nargs="?", type=Path, default=DATA, help="folder with clips.npz and queries.jsonl"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="?", type=Path, default=DATA, help="folder with clips.npz and queries.jsonl")
     parser.add_argument("--check", action="store_true", help="check the metric on the sample predictions")
-    parser.add_argument(
-        "--shift", action="store_true", help="pass features and query, so that the query is shifted"
-    )
+    parser.add_argument("--shift", action="store_true", help="pass features and query, so that the query is shifted")
     args = parser.parse_args()
     cases = load(args.data)
     if args.check:
@@ -112,9 +106,7 @@ def main() -> None:
         predicted.append(np.array([(m.start_s, m.end_s) for m in moments]))
     took_ms = 1000 * (time.perf_counter() - begun) / len(cases)
     figures = metrics(predicted, [case["truth"] for case in cases])
-    print(
-        json.dumps({"queries": len(cases), **figures, "ms_per_query": round(took_ms, 2), "shift": args.shift})
-    )
+    print(json.dumps({"queries": len(cases), **figures, "ms_per_query": round(took_ms, 2), "shift": args.shift}))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ often.
 decord opens whatever libavformat recognises, playlists to other files and addresses included, so the header
 is read by PyAV first, behind its fences (`faults.py`), which also gives the facts decord does not tell
 (codec, rotation). A frame whose shape is not what that header announces is a fault, not a frame: decord
-prefers another stream where there are several and squeezes narrow frames.
+prefers another stream where there are several.
 
 What stays wrong is listed by file in `tests/extract/test_decode_conformance.py`, `KNOWN_WRONG`: edit lists
-are ignored (extra frames, negative times), WebM without a duration does not open. Names that are not UTF-8
-do not open. Times are float32: off by up to 0.2 ms after an hour. Every frame is converted to RGB, wanted
-or not: sampling 1 fps costs as much as taking all.
+are ignored (extra frames, negative times), AVI of delayed frames has no times, WebM without a duration does
+not open. Names that are not UTF-8 do not open. Times are float32: off by up to 0.2 ms after an hour. Every
+frame is converted to RGB, wanted or not: sampling 1 fps costs as much as taking all.
 """
 
 import re

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from nightreel.extract.encoders.base import Embeddings, Frames
 from nightreel.extract.encoders.toy import ToyEncoder
 from nightreel.extract.errors import FingerprintMismatch, NotAnArchive, UsageError
@@ -72,7 +71,13 @@ def test_only_what_is_new_or_changed_is_done(videos: Path, tmp_path: Path, make_
     report = run(videos, archive)
     assert (report["done"], report["skipped"]) == (2, 3)
     store = Store.open(archive)
-    assert sorted(Path(row.path).name for row in store.videos()) == ["a.mp4", "b.mkv", "broken.mp4", "empty.mp4", "new.mp4"]
+    assert sorted(Path(row.path).name for row in store.videos()) == [
+        "a.mp4",
+        "b.mkv",
+        "broken.mp4",
+        "empty.mp4",
+        "new.mp4",
+    ]
     assert sum(len(batch) for batch in store.segments("toy")) == 3 + 4 + 2
     assert verify(store).problems == []
 
@@ -163,9 +168,7 @@ class FailsOnBlue(ToyEncoder):
         return super().encode_frames(frames)
 
 
-def test_an_encoder_that_breaks_costs_one_video(
-    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_encoder_that_breaks_costs_one_video(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nightreel.extract.run.load_encoder", lambda spec, device: FailsOnBlue())
     report = run(videos, tmp_path / "a.reel", plan=Plan(batch=1))
     assert (report["done"], report["partial"], report["failed"]) == (1, 1, 2)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from nightreel.extract.decode.base import DecodedFrame
 from nightreel.extract.sample import TOLERANCE_S, Clock, sample, spans
 

@@ -136,9 +136,7 @@ def test_more_background_does_not_move_the_first_moment(background_s: int, seed:
     assert iou(before, after) >= 0.7
 
 
-def film(
-    rng: np.random.Generator, lengths_s: Array, noise: float, fps: float
-) -> tuple[tuple[Array, ...], Moment]:
+def film(rng: np.random.Generator, lengths_s: Array, noise: float, fps: float) -> tuple[tuple[Array, ...], Moment]:
     """Scenes with a score each, one far above the others; white noise and drift within scenes. And the true
     moment."""
     base, truth = rng.uniform(0, 0.5, len(lengths_s)), int(rng.integers(len(lengths_s)))

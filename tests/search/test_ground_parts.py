@@ -26,9 +26,7 @@ def naive_components(values: list[int], levels: list[float]) -> list[list[int]]:
 @given(whole, st.lists(st.integers(-5, 5), min_size=1, max_size=5))
 @settings(max_examples=100, deadline=None)
 def test_level_sets_equal_a_naive_loop(values: list[int], levels: list[float]) -> None:
-    assert level_sets(np.array(values, float), np.array(levels, float)).tolist() == naive_components(
-        values, levels
-    )
+    assert level_sets(np.array(values, float), np.array(levels, float)).tolist() == naive_components(values, levels)
 
 
 def test_level_sets_nest_by_hand() -> None:
@@ -111,9 +109,7 @@ def test_messages_say_what_got_expected() -> None:
         make_curve([1, np.nan], [0, 1], [1, 2])
     with pytest.raises(ValueError, match=r"end_s\[1\] = inf"):
         make_curve([1, 2], [0, 1], [1, np.inf])
-    with pytest.raises(
-        ValueError, match=r"span 1 \[0.0, 1.0\) comes after span 0 \[1.0, 2.0\).*sort by start_s"
-    ):
+    with pytest.raises(ValueError, match=r"span 1 \[0.0, 1.0\) comes after span 0 \[1.0, 2.0\).*sort by start_s"):
         make_curve([1, 2], [1, 0], [2, 1])
     with pytest.raises(ValueError, match=r"span 1 is \[1.0, 1.0\).*expected start_s < end_s"):
         make_curve([1, 2], [0, 1], [1, 1])

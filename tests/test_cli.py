@@ -1,0 +1,230 @@
+"""The command line as a person or a script meets it: exit codes, one JSON object, clear errors, examples that run."""
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from nightreel.cli import main
+
+MakeFilm = Callable[..., Path]
+
+
+class Done:
+    """What a finished command left: exit code, stdout, stderr."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self) -> dict:  # type: ignore[type-arg]
+        lines = self.out.strip().splitlines()
+        assert len(lines) == 1, f"--json prints exactly one object, got {len(lines)} lines"
+        return json.loads(lines[0])
+
+
+def nightreel(*words: object) -> Done:
+    """The command in this process: what `main` does, without a second for starting Python each time."""
+    out, err = io.StringIO(), io.StringIO()
+    argv = sys.argv
+    sys.argv = ["nightreel", *map(str, words)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        sys.argv = argv
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def test_as_a_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nightreel.cli", "info", str(tmp_path / "nothing")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("nightreel: no archive at")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def videos(tmp_path: Path, make_film: MakeFilm) -> Path:
+    make_film(tmp_path / "videos" / "red.mp4", [("red", 4.0), ("green", 3.0)])
+    make_film(tmp_path / "videos" / "blue.mp4", [("white", 3.0), ("blue", 4.0)])
+    return tmp_path / "videos"
+
+
+@pytest.fixture
+def archive(videos: Path, tmp_path: Path) -> Path:
+    assert nightreel("extract", videos, "--archive", tmp_path / "a.reel", "--encoder", "toy").code == 0
+    assert nightreel("index", tmp_path / "a.reel").code == 0
+    return tmp_path / "a.reel"
+
+
+def test_the_whole_way(videos: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "a.reel"
+    report = nightreel("extract", videos, "--archive", archive, "--encoder", "toy", "--json").json
+    assert set(report) == {
+        *("videos", "done", "partial", "failed", "skipped", "segments", "video_s", "wall_s", "stages", "failures")
+    }
+    assert (report["done"], report["segments"]) == (2, {"toy": 14})
+    assert set(report["stages"]) == {"decode_s", "encode_s", "write_s"}
+    built = nightreel("index", archive, "--json").json
+    assert set(built) == {"name", "kind", "vectors", "bytes", "recall_at_10", "latency_ms_p50", "added", "removed"}
+    assert (built["vectors"], built["recall_at_10"], built["added"]) == (14, 1.0, 14)
+    found = nightreel("search", archive, "blue", "--top", "3", "--json").json
+    assert set(found) == {"query", "encoder", "results", "took_ms"}
+    best = found["results"][0]
+    assert set(best) == {"rank", "video_id", "path", "start_s", "end_s", "score", "confidence"}
+    assert (best["rank"], Path(best["path"]).name, best["start_s"], best["end_s"]) == (1, "blue.mp4", 3.0, 7.0)
+    moment = nightreel("ground", archive, "green", "--video", "red.mp4", "--json").json
+    assert set(moment) == {"query", "video_id", "path", "moments", "no_match"}
+    assert (moment["moments"][0]["start_s"], moment["moments"][0]["end_s"]) == (4.0, 7.0)
+    assert nightreel("info", archive, "--json").json["status"] == {"done": 2}
+    assert nightreel("failures", archive, "--json").json == {"failures": []}
+    assert nightreel("verify", archive, "--json").json["clean"] is True
+    assert nightreel("encoders", "--json").json["aliases"]["clip"] == "openclip:PE-Core-B-16@meta"
+
+
+def test_people_get_tables_and_stdout_is_only_data(archive: Path, videos: Path, tmp_path: Path) -> None:
+    extracted = nightreel("extract", videos, "--archive", tmp_path / "b.reel", "--encoder", "toy")
+    assert "2 videos: 2 done" in extracted.out
+    assert "Next: nightreel index" in extracted.err
+    found = nightreel("search", archive, "red", "--by", "video")
+    assert found.out.splitlines()[1].split()[0] == "1"
+    assert "red.mp4" in found.out.splitlines()[1]
+    assert "2 videos (2 done)" in nightreel("info", archive).out
+    assert "clean: 2 files" in nightreel("verify", archive).out
+    assert "openclip:PE-Core-B-16@meta" in nightreel("encoders").out
+
+
+def test_search_by_picture_by_example_and_without(archive: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (80, 60), (20, 20, 220)).save(tmp_path / "sky.png")
+    by_picture = nightreel("search", archive, "--image", tmp_path / "sky.png", "--json").json["results"][0]
+    assert (Path(by_picture["path"]).name, by_picture["start_s"]) == ("blue.mp4", 3.0)
+    by_example = nightreel("search", archive, "--like", "red.mp4@5-6", "--json").json["results"][0]
+    assert (Path(by_example["path"]).name, by_example["start_s"]) == ("red.mp4", 4.0)
+    only = nightreel("search", archive, "blue", "--video", "red.mp4", "--json").json["results"]
+    assert {Path(hit["path"]).name for hit in only} == {"red.mp4"}
+    without = nightreel("search", archive, "red", "green", "--not", "red", "--json").json["results"][0]
+    assert (without["start_s"], without["end_s"]) == (4.0, 7.0)
+
+
+def test_some_videos_failed_is_exit_3_and_they_are_listed(videos: Path, tmp_path: Path) -> None:
+    (videos / "bad\nname.mp4").write_bytes(b"no video")
+    done = nightreel("extract", videos, "--archive", tmp_path / "a.reel", "--encoder", "toy", "--json")
+    assert (done.code, done.json["failed"], done.json["done"]) == (3, 1, 2)
+    assert done.json["failures"][0]["error_kind"] == "unreadable"
+    row = nightreel("failures", tmp_path / "a.reel", "--json").json["failures"][0]
+    assert (row["status"], row["attempts"], row["path"].endswith("bad\nname.mp4")) == ("failed", 1, True)
+    assert nightreel("extract", videos, "--archive", tmp_path / "a.reel", "--encoder", "toy").code == 0
+
+
+# words, exit code, and what the message must name: what was got, and the remedy
+BAD = [
+    (["extract", "{tmp}/nothing", "--archive", "{tmp}/n.reel", "--encoder", "toy"], 2, ["nothing", "Expected a video"]),
+    (["extract", "{tmp}/empty", "--archive", "{tmp}/n.reel", "--encoder", "toy"], 2, ["no videos in folder", "suffix"]),
+    (["extract", "{videos}", "--archive", "{tmp}/n.reel", "--encoder", "toi"], 2, ["toi", "Did you mean 'toy'"]),
+    (["extract", "{videos}", "--archive", "{tmp}/n.reel", "--encoder", "openclip:ViT-B-99@openai"], 2, ["ViT-B-99", "Did you mean"]),
+    (["extract", "{videos}", "--archive", "{videos}", "--encoder", "toy"], 4, ["is not an archive", "new or empty folder"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--encoder", "toy", "--fps", "2"], 4, ["sampling", "new --archive"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--encoder", "toy", "--fps", "0"], 2, ["--fps 0", "for example 1"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--decode", "some"], 2, ["--decode some", "exact, reference, keyframe"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--shard", "3/2"], 2, ["--shard 3/2", "2/4"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--batch", "-1"], 2, ["--batch -1", "auto"]),
+    (["extract", "{videos}"], 2, ["--archive"]),
+    (["search", "{tmp}/nothing", "red"], 2, ["no archive at", "nightreel extract"]),
+    (["search", "{empty}", "red"], 4, ["is not an archive", "nightreel extract"]),
+    (["search", "{future}", "red"], 4, ["version 99", "Upgrade"]),
+    (["search", "{unindexed}", "red"], 4, ["has no index of toy", "nightreel index"]),
+    (["search", "{archive}", "  "], 2, ["sentence is empty"]),
+    (["search", "{archive}"], 2, ["nothing to search for", "--image"]),
+    (["search", "{archive}", "red", "--by", "hour"], 2, ["by"]),
+    (["search", "{archive}", "red", "--video", "nope.mp4"], 2, ["no video 'nope.mp4'", "red.mp4"]),
+    (["search", "{archive}", "red", "--image", "{tmp}/nothing.png"], 2, ["no such picture"]),
+    (["search", "{archive}", "--like", "red.mp4"], 2, ["--like", "tape.mp4@12-20"]),
+    (["search", "{archive}", "red", "--encoder", "conse"], 2, ["no features of encoder 'conse'", "toy"]),
+    (["ground", "{archive}", "red", "--video", "nope"], 2, ["no video 'nope'"]),
+    (["index", "{unextracted}"], 2, ["no features yet", "nightreel failures"]),
+    (["info", "{tmp}/nothing"], 2, ["no archive at"]),
+    (["fly"], 2, ["fly"]),
+]  # fmt: skip
+
+
+@pytest.fixture
+def places(archive: Path, videos: Path, tmp_path: Path) -> dict[str, Path]:
+    import shutil
+
+    (tmp_path / "empty").mkdir()
+    shutil.copytree(archive, tmp_path / "unindexed.reel", ignore=shutil.ignore_patterns("index"))
+    (tmp_path / "future.reel").mkdir()
+    (tmp_path / "future.reel" / "archive.json").write_text('{"format": "nightreel", "version": 99}')
+    (tmp_path / "bad.mp4").write_bytes(b"x")
+    nightreel("extract", tmp_path / "bad.mp4", "--archive", tmp_path / "unextracted.reel", "--encoder", "toy")
+    return {
+        "tmp": tmp_path,
+        "videos": videos,
+        "archive": archive,
+        "empty": tmp_path / "empty",
+        "unindexed": tmp_path / "unindexed.reel",
+        "future": tmp_path / "future.reel",
+        "unextracted": tmp_path / "unextracted.reel",
+    }
+
+
+def test_bad_usage_gives_one_clear_message_and_the_right_exit_code(places: dict[str, Path]) -> None:
+    def check(words: Sequence[str], code: int, named: Sequence[str]) -> str:
+        done = nightreel(*(word.format(**places) for word in words))
+        flat = " ".join(done.err.split())
+        problems = [text for text in named if text not in flat]
+        if (done.code, done.out, problems) != (code, "", []):
+            return f"{' '.join(words)}: exit {done.code}, expected {code}; not named: {problems}\n{done.err}{done.out}"
+        return ""
+
+    assert [text for text in (check(*case) for case in BAD) if text] == []
+
+
+def test_a_hub_model_without_network_says_what_to_do(videos: Path, tmp_path: Path) -> None:
+    done = nightreel("extract", videos, "--archive", tmp_path / "n.reel")  # the default, `clip`
+    assert done.code == 1
+    assert "--encoder conse" in done.err
+    assert "openclip:PE-Core-B-16@" in done.err
+    assert not (tmp_path / "n.reel").exists()
+
+
+def test_a_query_with_other_weights_is_refused(archive: Path) -> None:
+    path = archive / "features" / "toy" / "encoder.json"
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps({**stored, "preprocessing": {"mean_colour": False}}))
+    for words in (["search", archive, "red"], ["ground", archive, "red", "--video", "red.mp4"]):
+        done = nightreel(*words)
+        assert done.code == 4
+        assert "preprocessing: archive has" in done.err
+
+
+def test_a_stale_index_is_said(archive: Path, videos: Path, make_film: MakeFilm) -> None:
+    make_film(videos / "new.mp4", [("yellow", 3.0)])
+    nightreel("extract", videos, "--archive", archive, "--encoder", "toy")
+    found = nightreel("search", archive, "yellow", "--json")
+    assert "nightreel index" in found.err
+    assert "STALE" in nightreel("info", archive).out
+    assert nightreel("index", archive, "--json").json["added"] == 3
+    again = nightreel("search", archive, "yellow", "--json")
+    assert again.err == ""
+    assert Path(again.json["results"][0]["path"]).name == "new.mp4"
+
+
+def test_damage_is_found(archive: Path) -> None:
+    file = next((archive / "features" / "toy").glob("*.parquet"))
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2] ^= 0xFF
+    file.write_bytes(raw)
+    done = nightreel("verify", archive, "--json")
+    assert done.code == 4
+    assert file.name in done.json["problems"][0]
