@@ -150,3 +150,10 @@ def make_films(folder: Path, films: Sequence[Film] = FILMS) -> list[Path]:
             unfinished.replace(path)
         paths.append(path)
     return paths
+
+
+if __name__ == "__main__":  # python -m nightreel.demo.films FOLDER
+    import sys
+
+    for made in make_films(Path(sys.argv[1] if len(sys.argv) > 1 else "films")):
+        print(made)

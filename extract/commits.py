@@ -8,6 +8,7 @@ Reading costs one small file per commit; a run commits every 30 s, so a night is
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from .errors import Damaged
 from .files import time_ordered_id, write_json
 
 VIDEOS = "videos"  # the table of videos; every other table is an encoder's slug
+_ID = re.compile("[0-9a-f]{24}")  # see `time_ordered_id`
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +89,14 @@ def read_commit(path: Path) -> Commit:
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw["id"] != path.stem or not _ID.fullmatch(raw["id"]):
+            raise ValueError(f"its id is {raw['id']!r}, which is not its name")
         files = tuple(DataFile(**{**f, "videos": tuple(f["videos"])}) for f in raw["files"])
         for file in files:
             _require_inside(file.path)
+            _require_inside(file.table)
         return Commit(raw["id"], raw["created"], files, tuple(raw["removed"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(
             f"commit {path.name} cannot be read ({error}). Expected a JSON object with id, created, files and "
             "removed. Restore the file from a backup, or delete it: what it named is then extracted again."

@@ -51,15 +51,28 @@ def write_atomic(path: Path, write: Callable[[Path], None], *, exclusive: bool =
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         if exclusive:
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
+            if not _name_if_free(temporary, path):
                 return False
         else:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     fsync_dir(path.parent)
+    return True
+
+
+def _name_if_free(temporary: Path, path: Path) -> bool:
+    """Give `temporary` the name `path`, unless that is taken."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links, as exFAT and some shares: take the name first, then fill it
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        os.replace(temporary, path)
     return True
 
 

@@ -20,24 +20,28 @@ ROW_KEYS = (*MODEL_KEYS, "sampling")
 FILE_NAME = "encoder.json"
 
 
-def differences(stored: Fingerprint, current: Fingerprint, keys: tuple[str, ...]) -> list[str]:
-    """One line per key that differs: `key: archive has X, this run has Y`."""
+def differences(
+    stored: Fingerprint, current: Fingerprint, keys: tuple[str, ...], *, other: str = "this run"
+) -> list[str]:
+    """One line per key that differs: `key: archive has X, this run has Y`; `other` says what `current` is."""
     return [
-        f"{key}: archive has {_short(stored.get(key))}, this run has {_short(current.get(key))}"
+        f"{key}: archive has {_short(stored.get(key))}, {other} has {_short(current.get(key))}"
         for key in keys
         if _plain(stored.get(key)) != _plain(current.get(key))
     ]
 
 
-def require_same(stored: Fingerprint, current: Fingerprint, keys: tuple[str, ...], *, remedy: str) -> None:
+def require_same(
+    stored: Fingerprint, current: Fingerprint, keys: tuple[str, ...], *, remedy: str, other: str = "this run"
+) -> None:
     """Refuse if two fingerprints differ in `keys`, printing both sides.
 
     Raises:
         FingerprintMismatch: with every differing key and the remedy.
     """
-    lines = differences(stored, current, keys)
+    lines = differences(stored, current, keys, other=other)
     if lines:
-        spec = stored.get("spec", "?")
+        spec = current.get("spec", stored.get("spec", "?"))
         raise FingerprintMismatch(
             f"encoder {spec} is not the one that made the features in this archive:\n  "
             + "\n  ".join(lines)
@@ -49,13 +53,15 @@ def read_fingerprint(folder: Path) -> Fingerprint:
     """The `encoder.json` of a features folder.
 
     Raises:
-        Damaged: it is missing or not JSON.
+        Damaged: it is missing, not JSON, or without the `spec` and `dim` that everything relies on.
     """
     path = folder / FILE_NAME
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(value, dict):
             raise ValueError(f"expected an object, got {type(value).__name__}")
+        if not isinstance(value.get("spec"), str) or not isinstance(value.get("dim"), int) or value["dim"] < 1:
+            raise ValueError(f"expected a spec and a dim, got {value.get('spec')!r} and {value.get('dim')!r}")
         return value
     except (OSError, ValueError) as error:
         raise Damaged(

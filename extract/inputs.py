@@ -15,6 +15,7 @@ SUFFIXES = frozenset(
     ".mpeg .mpg .mts .mxf .nut .obu .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m".split()
 )
 LISTS = frozenset({".txt", ".csv", ".parquet"})
+PATH_COLUMNS = ("path", "video")
 
 
 def expand(inputs: Sequence[str]) -> list[Path]:
@@ -30,8 +31,10 @@ def expand(inputs: Sequence[str]) -> list[Path]:
 
 
 def _one(text: str) -> list[Path]:
+    if not text:
+        raise UsageError("an input is empty (an unset variable?); expected a file, a folder, a glob or a list.")
     path = Path(text)
-    if path.is_dir():
+    if os.path.isdir(path):  # not Path.is_dir(): that raises for a name that is too long
         files = _walk(path)
         if not files:
             raise UsageError(
@@ -39,19 +42,20 @@ def _one(text: str) -> list[Path]:
                 f"{len(SUFFIXES) - 6} more suffixes.\nName files directly to take them whatever their suffix."
             )
         return files
-    if path.suffix.lower() in LISTS and path.is_file():
+    if path.suffix.lower() in LISTS and os.path.isfile(path):
         return _from_list(path)
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         return [_absolute(path)]
-    matches = sorted(glob.glob(text, recursive=True))
-    if matches:
-        return [
-            file
-            for match in matches
-            for file in (_walk(Path(match)) if os.path.isdir(match) else [_absolute(Path(match))])
-        ]
+    files = [
+        file
+        for match in sorted(glob.glob(text, recursive=True))
+        for file in (_walk(Path(match)) if os.path.isdir(match) else [_absolute(Path(match))])
+    ]
+    if files:
+        return files
     raise UsageError(
-        f"no such file or folder: {text}\nExpected a video, a folder of videos, a glob, or a .txt/.csv/.parquet list of paths."
+        f"no such file or folder, or only folders without videos: {text}\n"
+        "Expected a video, a folder of videos, a glob, or a .txt/.csv/.parquet list of paths."
     )
 
 
@@ -75,17 +79,21 @@ def _walk(folder: Path) -> list[Path]:
 def _from_list(path: Path) -> list[Path]:
     """Paths from a text file (one a line, `#` comments) or a table's `path` or `video` column, relative to the list."""
     if path.suffix.lower() == ".txt":
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        # utf-8-sig: Windows editors begin with a mark. Not splitlines(): it also breaks at U+2028 and the like.
+        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
         names = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     else:
-        names = [str(name) for name in path_column(read_table(path), path)]
+        names = path_column(read_table(path), path)
     if not names:
         raise UsageError(f"list {path} names no videos; expected one path a line, or a column `path`.")
     out = []
     for name in names:
-        candidate = Path(path.parent, name.strip()) if not os.path.isabs(name) else Path(name.strip())
-        if not candidate.exists():
-            raise UsageError(f"list {path} names {name.strip()}, which is not there (looked at {candidate}).")
+        candidate = Path(path.parent, name.strip())  # an absolute name stays as it is
+        if not os.path.exists(candidate):
+            raise UsageError(
+                f"list {path} names {name.strip()}, which is not there (looked at {candidate}).\n"
+                "Paths in a list are absolute or relative to the list's folder; correct the line or take it out."
+            )
         out.append(_absolute(candidate))
     return out
 
@@ -96,17 +104,25 @@ def read_table(path: Path):  # type: ignore[no-untyped-def]  # pyarrow has no ty
     import pyarrow.csv
     import pyarrow.parquet
 
+    # Names are text even where they look like numbers or dates, as 0012 does.
+    options = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(PATH_COLUMNS, pa.string()))
     try:
-        return pyarrow.parquet.read_table(path) if path.suffix.lower() == ".parquet" else pyarrow.csv.read_csv(path)
+        if path.suffix.lower() == ".parquet":
+            return pyarrow.parquet.read_table(path, partitioning=None)
+        return pyarrow.csv.read_csv(path, convert_options=options)
     except FileNotFoundError as error:
         raise UsageError(f"no such file: {path}. Expected a .csv or .parquet table.") from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         raise UsageError(f"{path} cannot be read as a table: {error}") from error
 
 
 def path_column(table, path: Path) -> list[str]:  # type: ignore[no-untyped-def]
     """The column that names videos: `path`, or `video`."""
-    for name in ("path", "video"):
+    for name in PATH_COLUMNS:
         if name in table.column_names:
-            return [str(value) for value in table.column(name).to_pylist()]
+            values = table.column(name).to_pylist()
+            if not all(values):
+                empty = next(row for row, value in enumerate(values, 1) if not value)
+                raise UsageError(f"{path}: row {empty} has no {name}; expected the name of a video in every row.")
+            return [str(value) for value in values]
     raise UsageError(f"{path} has columns {', '.join(table.column_names)}; expected one named `path` (or `video`).")

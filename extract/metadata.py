@@ -13,7 +13,8 @@ Metadata = dict[str, dict[str, Any]]
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Rows by every name a video may be found under: absolute path, path relative to the table, bare file name.
+    """Rows by every name a video may be found under: its absolute path (in the table absolute or relative to the
+    table's folder), and the bare file name where no file is at that path and no other row has the name.
 
     Raises:
         UsageError: no `path` column, a column that the videos table already has, or one video named twice.
@@ -26,16 +27,17 @@ def read_metadata(path: Path) -> Metadata:
         raise UsageError(
             f"{path}: column {clash[0]!r} is one of the archive's own; rename it, for example my_{clash[0]}."
         )
-    twice = [name for name, count in Counter(names).items() if count > 1]
+    absolute = [os.path.abspath(path.parent / name) for name in names]  # ./a.mp4 and a.mp4 are one video
+    twice = [(name, count) for name, count in Counter(absolute).items() if count > 1]
     if twice:
-        raise UsageError(f"{path}: {twice[0]} has {names.count(twice[0])} rows; expected one row per video.")
+        raise UsageError(f"{path}: {twice[0][0]} has {twice[0][1]} rows; expected one row per video.")
     rows = [{k: v for k, v in record.items() if k != key} for record in table.to_pylist()]
     bare = Counter(Path(name).name for name in names)
     found: Metadata = {}
-    for name, row in zip(names, rows, strict=True):
-        found[os.path.abspath(path.parent / name)] = row
-        if bare[Path(name).name] == 1:
-            found.setdefault(Path(name).name, row)
+    for name, where, row in zip(names, absolute, rows, strict=True):
+        found[where] = row
+        if bare[Path(name).name] == 1 and not os.path.lexists(where):  # else it means that file and no namesake
+            found[Path(name).name] = row
     return found
 
 

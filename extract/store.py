@@ -7,6 +7,7 @@ per commit; reading streams, so memory is bounded by one Parquet file (about 30 
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +21,8 @@ from .commits import VIDEOS, Commit, DataFile, State, read_commit, visible
 from .errors import Damaged, NotAnArchive, UsageError, WrongVersion
 from .files import write_json
 from .fingerprint import FILE_NAME, Fingerprint, read_fingerprint
-from .segment import ROW_BITS, Segments, segment_ids
-from .videos import VideoRow, table_to_rows
+from .segment import ROW_BITS, Segments, segment_ids, segment_schema
+from .videos import VIDEO_SCHEMA, VideoRow, table_to_rows
 
 FORMAT = "nightreel"
 VERSION = 1
@@ -64,7 +65,9 @@ class Store:
         """
         root = Path(folder)
         if not (root / "archive.json").exists():
-            if root.is_file() or (root.is_dir() and any(root.iterdir())):
+            # Looked at twice: another run may be making the same archive at this moment.
+            others = root.is_dir() and any(not path.name.startswith(".tmp-") for path in root.iterdir())
+            if root.is_file() or (others and not (root / "archive.json").exists()):
                 raise NotAnArchive(
                     f"{root} is not an archive: expected archive.json in it, got "
                     f"{'a file' if root.is_file() else 'a folder with other things'}.\n"
@@ -87,6 +90,10 @@ class Store:
         """All commits, oldest first."""
         return sorted(commit.id for commit in self._commits)
 
+    def named_files(self) -> set[str]:
+        """Paths, relative to the archive, of all files any commit names, also those whose rows were replaced."""
+        return {file.path for commit in self._commits for file in commit.files}
+
     # --- videos -----------------------------------------------------------------------------------------
 
     def videos(self) -> list[VideoRow]:
@@ -105,9 +112,9 @@ class Store:
             UsageError: none or several match; the message lists the nearest.
         """
         rows = self.videos()
-        resolved = str(Path(path_or_id).resolve())
+        paths = (path_or_id, os.path.abspath(path_or_id), os.path.realpath(path_or_id))  # stored: absolute, links kept
         for found in (  # the first way of naming that names anything counts
-            [r for r in rows if r.video_id == path_or_id or r.path in (path_or_id, resolved)],
+            [r for r in rows if r.video_id == path_or_id or r.path in paths],
             [r for r in rows if path_or_id in (Path(r.path).name, Path(r.path).stem)],
             [r for r in rows if len(path_or_id) >= 6 and r.video_id.startswith(path_or_id)],
         ):
@@ -137,23 +144,31 @@ class Store:
         """All visible segments of an encoder, one batch per Parquet file, each video's in time order."""
         columns = None if embeddings else list(SPANS)
         for file in self.state.files(slug):
-            batch = Segments.from_table(self._read(file, columns))
+            batch = self._read_segments(file, columns)
             keep = {v for v in file.videos if self.state.rows[slug].get(v) is file}
             if len(keep) < len(file.videos):
                 batch = batch[np.isin(batch.video_id.astype(str), list(keep))]
             if len(batch):
                 yield batch
 
+    def segment_count(self, slug: str) -> int:
+        """How many segments of an encoder are visible; opens only files with rows that no longer count."""
+        count = 0
+        for file in self.state.files(slug):
+            keep = {v for v in file.videos if self.state.rows[slug].get(v) is file}
+            if len(keep) == len(file.videos):
+                count += file.rows
+            else:
+                names = self._read(file, ["video_id"]).column("video_id").to_pylist()
+                count += sum(name in keep for name in names)
+        return count
+
     def segments_of(self, slug: str, video_id: str) -> Segments:
         """One video's segments in time order; empty if the encoder has none of it."""
         file = self.state.rows.get(slug, {}).get(video_id)
         if file is None:
-            dim = int(read_fingerprint(self.root / "features" / slug)["dim"])
-            none = np.zeros(0)
-            return Segments(
-                none.astype(np.int64), none.astype(object), none, none, none, np.zeros((0, dim), np.float16)
-            )
-        batch = Segments.from_table(self._read(file))
+            return Segments.from_table(segment_schema(self._dim(slug)).empty_table())
+        batch = self._read_segments(file)
         return batch[batch.video_id == video_id]
 
     def segments_by_id(self, slug: str, ids: npt.NDArray[np.int64]) -> Segments:
@@ -163,13 +178,13 @@ class Store:
             KeyError: an id is not visible in this archive.
         """
         ids = np.asarray(ids, np.int64)
+        if not len(ids):
+            return self.segments_of(slug, "")
         high_of = {int(segment_ids(v, 1)[0]) >> ROW_BITS: v for v in self.video_ids(slug)}
         try:
             wanted = {high_of[int(high)] for high in np.unique(ids >> ROW_BITS)}
         except KeyError as error:
             raise KeyError(f"segment ids of a video that is not in the archive: {error.args[0]}") from error
-        if not wanted:
-            raise KeyError("no ids were asked for")
         parts = [self.segments_of(slug, v) for v in sorted(wanted)]
         table = pa.concat_tables([part.to_table() for part in parts])
         found = Segments.from_table(table)
@@ -180,20 +195,44 @@ class Store:
             raise KeyError("some of the segment ids are not in the archive")
         return found[rows]
 
+    def _dim(self, slug: str) -> int:
+        return int(read_fingerprint(self.root / "features" / slug)["dim"])
+
+    def _read_segments(self, file: DataFile, columns: Sequence[str] | None = None) -> Segments:
+        try:
+            return Segments.from_table(self._read(file, columns))
+        except ValueError as error:  # the columns are as declared, the values are not
+            raise Damaged(f"{file.path}: {error}. Restore it from a backup, or extract again.") from error
+
+    def declared(self, table: str) -> pa.Schema:
+        """The columns that every file of a table has (besides the user's, or the encoder's quality columns)."""
+        return VIDEO_SCHEMA if table == VIDEOS else segment_schema(self._dim(table))
+
     def _read(self, file: DataFile, columns: Sequence[str] | None = None) -> pa.Table:
         path = self.root / file.path
         try:
-            table = pq.read_table(path, columns=list(columns) if columns else None, partitioning=None)
+            table = pq.read_table(
+                path, columns=list(columns) if columns else None, partitioning=None, page_checksum_verification=True
+            )
         except (OSError, pa.ArrowException) as error:
             raise Damaged(
                 f"{file.path} cannot be read ({str(error).splitlines()[0]}), but a commit names it with {file.rows} rows.\n"
                 "Run `nightreel verify` to see all damage; restore the file from a backup, or extract again."
             ) from error
-        if table.num_rows != file.rows:
+        wrong = wrong_columns(table.schema, self.declared(file.table), only=columns)
+        if table.num_rows != file.rows or wrong:
             raise Damaged(
-                f"{file.path} has {table.num_rows} rows, its commit says {file.rows}. Restore it from a backup."
+                f"{file.path} has {table.num_rows} rows, its commit says {file.rows}; columns that are not as the format "
+                f"declares them: {', '.join(wrong) or 'none'}.\n"
+                "It is not the file that was committed. Restore it from a backup, or extract again."
             )
         return table
+
+
+def wrong_columns(found: pa.Schema, declared: pa.Schema, only: Sequence[str] | None = None) -> list[str]:
+    """Names of declared columns (of `only`, where given) that are missing or of another type."""
+    names = [name for name in declared.names if only is None or name in only]
+    return [n for n in names if n not in found.names or found.field(n).type != declared.field(n).type]
 
 
 def utc_now() -> str:
@@ -213,11 +252,18 @@ def _check_header(root: Path) -> None:
         header = json.loads(path.read_text(encoding="utf-8"))
         found, version = header["format"], header["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NotAnArchive(f"{path} cannot be read as an archive's header ({error}).") from error
+        raise NotAnArchive(
+            f"{path} cannot be read as an archive's header: expected JSON with format and version, got {error!r}.\n"
+            "Restore it from a backup, or copy it from another archive that the same Nightreel made."
+        ) from error
     if found != FORMAT:
-        raise NotAnArchive(f"{root} is not an archive: archive.json says format {found!r}, expected {FORMAT!r}.")
+        raise NotAnArchive(
+            f"{root} is not an archive: archive.json says format {found!r}, expected {FORMAT!r}.\n"
+            "Name the folder that `nightreel extract ... --archive` wrote to."
+        )
     if version != VERSION:
+        newer = isinstance(version, int) and version > VERSION
         raise WrongVersion(
-            f"{root} is an archive of format version {version}; this Nightreel reads version {VERSION}.\n"
-            + ("Upgrade Nightreel." if str(version) > str(VERSION) else "Extract the videos again into a new archive.")
+            f"{root} is an archive of format version {version}; expected version {VERSION}.\n"
+            + ("Upgrade Nightreel." if newer else "Extract the videos again into a new archive.")
         )

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from .commits import VIDEOS, DataFile
 from .errors import NightreelError
 from .files import sha256_of
-from .segment import Segments, segment_schema
-from .store import Store
-from .videos import VIDEO_SCHEMA
+from .fingerprint import FILE_NAME
+from .segment import Segments
+from .store import Store, wrong_columns
 
 
 @dataclass
@@ -41,38 +41,38 @@ def verify(store: Store) -> Findings:
     for file in files.values():
         findings.files += 1
         findings.rows += file.rows
-        findings.problems += _check_file(store.root, file)
+        findings.problems += _check_file(store, file)
     if findings.clean:
         _check_joins(store, findings)
-    named = {Path(path) for path in files}
-    for path in [*store.root.glob("videos/*"), *store.root.glob("features/*/*")]:
-        relative = path.relative_to(store.root)
-        if relative not in named and path.name != "encoder.json" and not _is_replaced(store, relative.as_posix()):
-            findings.orphans.append(relative.as_posix())
+    named = store.named_files()
+    for path in [*store.root.glob("videos/*"), *store.root.glob("features/*/*"), *store.root.glob("commits/.tmp-*")]:
+        relative = path.relative_to(store.root).as_posix()
+        if relative not in named and path.name != FILE_NAME:
+            findings.orphans.append(relative)
     findings.orphans.sort()
     return findings
 
 
-def _is_replaced(store: Store, relative: str) -> bool:
-    """Whether a commit names the file although none of its rows is visible any more."""
-    return any(relative in text for text in (p.read_text(encoding="utf-8") for p in store.root.glob("commits/*.json")))
-
-
-def _check_file(root: Path, file: DataFile) -> list[str]:
-    path = root / file.path
+def _check_file(store: Store, file: DataFile) -> list[str]:
+    path = store.root / file.path
     if not path.is_file():
         return [f"{file.path}: missing; its commit names it with {file.rows} rows"]
+    try:
+        return _check_content(path, store.declared(file.table), file)
+    except NightreelError as error:  # no encoder.json that says what to expect
+        return [f"{file.path}: {error}"]
+    except OSError as error:
+        return [f"{file.path}: cannot be read ({error})"]
+
+
+def _check_content(path: Path, declared: pa.Schema, file: DataFile) -> list[str]:
     if path.stat().st_size != file.bytes or sha256_of(path) != file.sha256:
         return [f"{file.path}: not the bytes that were committed ({path.stat().st_size} bytes, expected {file.bytes})"]
     try:
         schema, rows = pq.read_schema(path), pq.read_metadata(path).num_rows
-    except (OSError, pa.ArrowException) as error:
+    except pa.ArrowException as error:
         return [f"{file.path}: not a Parquet file ({error})"]
-    expected = VIDEO_SCHEMA
-    if file.table != VIDEOS:
-        dim = schema.field("embedding").type.list_size if "embedding" in schema.names else 0
-        expected = segment_schema(dim)
-    wrong = [f.name for f in expected if f.name not in schema.names or schema.field(f.name).type != f.type]
+    wrong = wrong_columns(schema, declared)
     problems = [f"{file.path}: columns {', '.join(wrong)} are not as the format declares them"] if wrong else []
     if rows != file.rows:
         problems.append(f"{file.path}: {rows} rows, expected {file.rows}")
@@ -82,34 +82,35 @@ def _check_file(root: Path, file: DataFile) -> list[str]:
 def _check_joins(store: Store, findings: Findings) -> None:
     """Ids unique, spans half-open and in order, embeddings of unit norm, every segment's video known."""
     try:
-        rows = {row.video_id: row for row in store.videos()}
-        for name, count in Counter(row.video_id for row in store.videos()).items():
+        listed = store.videos()
+        rows = {row.video_id: row for row in listed}
+        for name, count in Counter(row.video_id for row in listed).items():
             if count > 1:
                 findings.problems.append(f"videos: {name} has {count} rows, expected one")
-        for slug, fingerprint in store.encoders().items():
+        slugs = [table for table in store.state.rows if table != VIDEOS]
+        for slug in slugs:
             seen: set[int] = set()
             for batch in store.segments(slug):
-                findings.problems += [f"{slug}: {text}" for text in _check_batch(batch, int(fingerprint["dim"]), seen)]
+                findings.problems += [f"{slug}: {text}" for text in _check_batch(batch, seen)]
                 unknown = set(batch.video_id.astype(str)) - set(rows)
                 if unknown:
                     findings.problems.append(
                         f"{slug}: segments of {len(unknown)} videos that have no row: {sorted(unknown)[:3]}"
                     )
+        with_segments = {video_id for slug in slugs for video_id in store.video_ids(slug)}
         for row in rows.values():
-            if row.status == "done" and not any(row.video_id in store.video_ids(s) for s in store.encoders()):
+            if row.status == "done" and row.video_id not in with_segments:
                 findings.problems.append(f"video {row.video_id} ({row.path}) is done but has no segments")
     except (NightreelError, ValueError) as error:
         findings.problems.append(str(error))
 
 
-def _check_batch(batch: Segments, dim: int, seen: set[int]) -> list[str]:
+def _check_batch(batch: Segments, seen: set[int]) -> list[str]:
     problems = []
     ids = batch.segment_id.tolist()
     if len(set(ids)) < len(ids) or not seen.isdisjoint(ids):
         problems.append("segment ids stand twice")
     seen.update(ids)
-    if batch.embedding.shape[1] != dim:
-        problems.append(f"embeddings have {batch.embedding.shape[1]} dimensions, encoder.json says {dim}")
     norms = np.linalg.norm(batch.embedding.astype(np.float32), axis=1)
     if not np.all(np.abs(norms - 1) < 5e-3):
         problems.append(f"{int(np.sum(~(np.abs(norms - 1) < 5e-3)))} embeddings are not of unit norm")

@@ -73,8 +73,16 @@ def rows_to_table(rows: Sequence[VideoRow]) -> pa.Table:
     table = pa.Table.from_pylist(plain, schema=VIDEO_SCHEMA)
     names = dict.fromkeys(name for row in rows for name in row.metadata)
     for name in names:
-        table = table.append_column(name, pa.array([row.metadata.get(name) for row in rows]))
+        table = table.append_column(name, _column([row.metadata.get(name) for row in rows]))
     return table
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """The user's values as one column; as text where two tables of theirs disagree on the type."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def table_to_rows(table: pa.Table) -> list[VideoRow]:

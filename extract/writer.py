@@ -40,8 +40,8 @@ class Writer:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._rows: list[VideoRow] = []
-        self._segments: dict[str, list[Segments]] = {}
+        self._rows: dict[str, VideoRow] = {}  # by video id: one that is added twice still has one row
+        self._segments: dict[str, dict[str, Segments]] = {}  # slug -> video id
         self._removed: list[str] = []
 
     @property
@@ -51,10 +51,10 @@ class Writer:
 
     def add(self, row: VideoRow, segments: Mapping[str, Segments], *, replaces: str | None = None) -> None:
         """One video's row and its segments by encoder slug; `replaces` is the id of an older video to remove."""
-        self._rows.append(row)
+        self._rows[row.video_id] = row
         for slug, batch in segments.items():
             if len(batch):
-                self._segments.setdefault(slug, []).append(batch)
+                self._segments.setdefault(slug, {})[row.video_id] = batch
         if replaces:
             self._removed.append(replaces)
 
@@ -64,15 +64,14 @@ class Writer:
             return
         files = []
         if self._rows:
-            files.append(self._write(VIDEOS, rows_to_table(self._rows), [r.video_id for r in self._rows]))
+            files.append(self._write(VIDEOS, rows_to_table(list(self._rows.values())), list(self._rows)))
         for slug, batches in self._segments.items():
-            table = pa.concat_tables([batch.to_table() for batch in batches])
-            ids = [str(batch.video_id[0]) for batch in batches]
-            files.append(self._write(slug, table, ids))
+            table = pa.concat_tables([batch.to_table() for batch in batches.values()])
+            files.append(self._write(slug, table, list(batches)))
         self.store.refresh()
         commit = Commit(next_commit_id(self.store.state), utc_now(), tuple(files), tuple(self._removed))
         write_commit(self.store.root / "commits", commit)
-        self._rows, self._segments, self._removed = [], {}, []
+        self._rows, self._segments, self._removed = {}, {}, []
         self.store.refresh()
 
     def _write(self, table_name: str, table: pa.Table, video_ids: list[str]) -> DataFile:
@@ -86,6 +85,6 @@ class Writer:
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
-    """With zstd (embeddings shrink by about 8 %) and dictionaries for strings only."""
+    """With zstd (embeddings shrink by about 8 %), dictionaries for strings only, and a checksum on every page."""
     strings = [f.name for f in table.schema if pa.types.is_string(f.type)]
-    pq.write_table(table, path, compression="zstd", use_dictionary=strings)
+    pq.write_table(table, path, compression="zstd", use_dictionary=strings, write_page_checksum=True)

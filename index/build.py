@@ -16,10 +16,9 @@ from ..extract.errors import Damaged, UsageError
 from ..extract.files import sha256_of, time_ordered_id, write_atomic, write_json
 from ..extract.fingerprint import MODEL_KEYS
 from ..extract.store import Store, utc_now
+from .open import FORMAT_VERSION, INDEX_FILE, read_header
 from .stats import Accumulator
 
-INDEX_FILE = "index.json"
-FORMAT_VERSION = 1
 PROBES = 64  # stored vectors used as queries to measure recall and latency
 
 
@@ -78,7 +77,7 @@ def build_index(store: Store, slug: str) -> dict[str, Any]:
     all_ids = np.concatenate(ids) if ids else np.zeros(0, np.int64)
     _require_unique(all_ids)
     folder = store.root / "index" / slug
-    old_ids = _old_ids(folder)
+    old_ids = _old_ids(store, slug)
     build_id = time_ordered_id()
     stats = null.stats(len(store.video_ids(slug)))
     files = {"vectors": f"{build_id}.faiss", "null": f"{build_id}.npz"}
@@ -145,17 +144,16 @@ def _require_unique(ids: npt.NDArray[np.int64]) -> None:
         )
 
 
-def _old_ids(folder: Path) -> npt.NDArray[np.int64]:
+def _old_ids(store: Store, name: str) -> npt.NDArray[np.int64]:
     """The ids of the index that is being replaced, or none."""
-    import json
-
     import faiss
 
+    folder = store.root / "index" / name
     try:
-        header = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+        header = read_header(store, name)
         old: Any = faiss.read_index(str(folder / header["files"]["vectors"]))
         return np.asarray(faiss.vector_to_array(old.id_map), np.int64)
-    except (OSError, ValueError, KeyError, RuntimeError):
+    except (Damaged, AttributeError, RuntimeError):  # none, or not one of ours: it is replaced anyway
         return np.zeros(0, np.int64)
 
 

@@ -19,7 +19,7 @@ def summary(store: Store) -> dict[str, Any]:
             "dim": fingerprint.get("dim"),
             "sampling": fingerprint.get("sampling"),
             "videos": len(store.video_ids(slug)),
-            "segments": sum(file.rows for file in files),
+            "segments": store.segment_count(slug),
             "bytes": sum(file.bytes for file in files),
         }
     indexes = {}

@@ -11,8 +11,10 @@ from ..extract.errors import Damaged, IndexMissing
 from ..extract.files import sha256_of
 from ..extract.fingerprint import MODEL_KEYS, require_same
 from ..extract.store import Store
-from .build import FORMAT_VERSION, INDEX_FILE
 from .stats import NullStats
+
+INDEX_FILE = "index.json"
+FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def index_headers(store: Store) -> dict[str, dict[str, Any]]:
     """Name -> `index.json` of every index of an archive."""
     out = {}
     for path in sorted((store.root / "index").glob(f"*/{INDEX_FILE}")):
-        out[path.parent.name] = _read_header(store, path.parent.name)
+        out[path.parent.name] = read_header(store, path.parent.name)
     return out
 
 
@@ -64,11 +66,12 @@ def open_index(store: Store, name: str) -> VectorIndex:
             f"archive {store.root} has no index of {name}; expected {folder / INDEX_FILE}.\n"
             f"Build it with: nightreel index {store.root}"
         )
-    header = _read_header(store, name)
+    header = read_header(store, name)
     require_same(
         store.encoders().get(header["encoder"], {}),
         {**header["fingerprint"], "dim": header["dim"]},
         MODEL_KEYS,
+        other="the index",
         remedy=f"The index was built from other features. Build it again with: nightreel index {store.root}",
     )
     for key, file in header["files"].items():
@@ -81,24 +84,42 @@ def open_index(store: Store, name: str) -> VectorIndex:
         index = faiss.read_index(str(folder / header["files"]["vectors"]))
         with np.load(folder / header["files"]["null"], allow_pickle=False) as arrays:
             null = NullStats(arrays["mean"], arrays["covariance"], int(header["videos"]))
-    except (RuntimeError, ValueError, OSError, KeyError) as error:
+        if (index.d, index.ntotal, null.covariance.shape) != (header["dim"], header["vectors"], (index.d, index.d)):
+            raise ValueError("its files do not have the size that its header says")
+    except (RuntimeError, ValueError, TypeError, OSError, KeyError) as error:
         raise Damaged(
             f"index {folder} cannot be read ({error}). Build it again: nightreel index {store.root}"
         ) from error
     return VectorIndex(header, index, null)
 
 
-def _read_header(store: Store, name: str) -> dict[str, Any]:
+def read_header(store: Store, name: str) -> dict[str, Any]:
+    """An index's `index.json`.
+
+    Raises:
+        Damaged: it is missing, not as the format says, or names files outside its folder.
+    """
     path = store.root / "index" / name / INDEX_FILE
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"version", "encoder", "fingerprint", "dim", "vectors", "files", "sha256", "commit"} - set(header)
-        if missing or header["version"] != FORMAT_VERSION:
-            raise ValueError(f"missing {sorted(missing)}" if missing else f"version {header['version']}")
-        if any("/" in file or "\\" in file or file.startswith("..") for file in header["files"].values()):
-            raise ValueError("it names files outside its folder")
+        _require_header(header)
     except (OSError, ValueError, TypeError) as error:
         raise Damaged(
             f"{path} cannot be read ({error}). Build the index again: nightreel index {store.root}"
         ) from error
     return dict(header)
+
+
+def _require_header(header: Any) -> None:
+    """Raise ValueError or TypeError unless it has what is relied on; an archive may come from a stranger."""
+    keys = {"version", "encoder", "fingerprint", "dim", "vectors", "videos", "files", "sha256", "commit"}
+    missing = keys - set(header)
+    if missing or header["version"] != FORMAT_VERSION:
+        raise ValueError(f"missing {sorted(missing)}" if missing else f"version {header['version']}")
+    for key in ("fingerprint", "files", "sha256"):
+        if not isinstance(header[key], dict):
+            raise ValueError(f"{key} is not an object")
+    if not {"vectors", "null"} <= set(header["files"]) <= set(header["sha256"]):
+        raise ValueError("expected the files vectors and null, each with its sha256")
+    if any("/" in file or "\\" in file or file.startswith("..") for file in header["files"].values()):
+        raise ValueError("it names files outside its folder")

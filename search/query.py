@@ -3,6 +3,7 @@
 Several parts are averaged as unit vectors; each `--not` is subtracted with weight `NOT_WEIGHT`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
             return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
     except FileNotFoundError as error:
         raise UsageError(f"no such picture: {path}. Expected a PNG, JPEG or WebP file.") from error
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UsageError(f"{path} cannot be read as a picture ({error}). Expected a PNG, JPEG or WebP file.") from error
 
 
@@ -96,17 +97,19 @@ def parse_span(text: str) -> tuple[str, float, float]:
         if not (video and at and dash):
             raise ValueError
         start_s, end_s = seconds(start), seconds(end)
-        if not 0 <= start_s < end_s:
+        if not start_s < end_s:
             raise ValueError
     except ValueError as error:
         raise UsageError(
-            f"--like {text!r}: expected VIDEO@START-END in seconds, for example tape.mp4@12-20."
+            f"--like {text!r}: expected VIDEO@START-END in seconds or h:mm:ss, start before end, for example tape.mp4@12-20."
         ) from error
     return video, start_s, end_s
 
 
 def seconds(text: str) -> float:
-    """`75`, `75.5`, `1:15` or `0:01:15` in seconds."""
+    """`75`, `75.5`, `1:15` or `0:01:15` in seconds; ValueError for anything else."""
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
+        raise ValueError(f"expected seconds or h:mm:ss, got {text!r}")
     total = 0.0
     for part in text.split(":"):
         total = total * 60 + float(part)

@@ -1,6 +1,6 @@
 """From a query vector to ranked hits: FAISS finds the videos, the stored curve of each video finds the moments.
 
-Frames hits are grouped by video, not merged across gaps by a threshold (that glues everything together through weak
+Frame hits are grouped by video, not merged across gaps by a threshold (that glues everything together through weak
 hits); each shortlisted video's whole curve then goes through `find_moments`, the same function as `ground`.
 
 Moments of different videos are ranked by raw inner products: the mean of the `PEAK` best frames inside the moment. A
@@ -27,6 +27,7 @@ PEAK = 3
 SHORTLIST = 3  # videos looked into per result asked for ...
 SHORTLIST_LEAST = 20  # ... and at least
 FRAMES_PER_VIDEO = 64  # frame hits fetched per video of the shortlist
+MOST_FRAMES = 100_000  # ... and where few videos own them all, no more than this
 MOMENTS_PER_VIDEO = 5
 
 
@@ -50,12 +51,18 @@ class Hit:
 
 
 def shortlist(store: Store, slug: str, index: VectorIndex, query: Vector, videos: int) -> list[str]:
-    """Ids of the videos with the best frames, best first, at most `videos`; removed videos do not appear."""
-    scores, ids = index.search(query, videos * FRAMES_PER_VIDEO)
-    del scores  # FAISS gives them best first
+    """Ids of the videos with the best frames, best first, at most `videos`; removed videos do not appear.
+
+    One long video may own all of the best frames, so more are fetched until there are enough videos.
+    """
     video_of = {int(segment_ids(v, 1)[0]) >> ROW_BITS: v for v in store.video_ids(slug)}
-    found = dict.fromkeys(video_of.get(int(high)) for high in ids >> ROW_BITS)
-    return [v for v in found if v is not None][:videos]
+    frames = videos * FRAMES_PER_VIDEO
+    while True:
+        _, ids = index.search(query, frames)  # best first
+        found = dict.fromkeys(video_of[high] for high in (ids >> ROW_BITS).tolist() if high in video_of)
+        if len(found) >= min(videos, len(video_of)) or frames >= min(index.size, MOST_FRAMES):
+            return list(found)[:videos]
+        frames *= 8
 
 
 def moments_in(segments: Segments, query: Vector, top: int) -> list[tuple[Moment, float]]:

@@ -1,5 +1,7 @@
 """Which frames are sampled and which spans they stand for: worked examples, then properties."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,7 +67,7 @@ def test_spans_cover_the_video_without_gaps(times: list[float], beyond: float) -
     result = spans(times, times[-1] + beyond)
     assert [start for start, _ in result] == times
     assert all(start < end for start, end in result)
-    assert all(a[1] == b[0] for a, b in zip(result, result[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(result))
 
 
 def test_clock_tells_a_variable_rate_and_the_end() -> None:
