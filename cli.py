@@ -125,6 +125,7 @@ def search(
     from .search.archive import Archive, timed_ms
 
     opened = Archive(archive, encoder, device)
+    opened.load()
     began = time.perf_counter()
     hits = opened.search(text, image=image, like=like, without=without or (), top=top, by=by, video=video)
     took_ms = timed_ms(began)

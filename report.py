@@ -84,7 +84,7 @@ def info_text(info: dict[str, Any]) -> str:
     for slug, e in info["encoders"].items():
         lines.append(
             f"features {slug}: {e['segments']} segments of {e['videos']} videos, D = {e['dim']}, "
-            f"{e['bytes'] / 1e6:.1f} MB, {e['sampling']}, licence {e['licence']}"
+            f"{e['bytes'] / 1e6:.1f} MB, {e['sampling']['fps']:g} a second ({e['sampling']['decode']}), licence {e['licence']}"
         )
     for name, i in info["indexes"].items():
         stale = "; STALE: the archive has changed since, run `nightreel index` again" if i["stale"] else ""

@@ -101,9 +101,23 @@ class Known:
 
     def note(self, row: VideoRow) -> None:
         """Remember a video of this run, so that its copies are seen as such."""
+        before = self.by_id.get(row.video_id)
+        if before and before.path != row.path:
+            self.by_path.pop(before.path, None)  # it moved: what is there now replaces nothing
         self.by_path[row.path] = row
         self.by_id[row.video_id] = row
         self.complete.add(row.video_id)
+
+    def forget(self, row: VideoRow) -> None:
+        """A video that is being removed, because its file has other content now."""
+        self.by_id.pop(row.video_id, None)
+        self.complete.discard(row.video_id)
+
+    def is_still_there(self, row: VideoRow) -> bool:
+        """Whether the file at the row's path still has the row's content."""
+        path = Path(row.path)
+        found = self.unchanged(path)  # by size and time, or the content would be read for every copy
+        return (found.video_id if found else _identify(path)) == row.video_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +205,10 @@ def _one(
     old = known.by_path.get(str(path))
     row = _with_file_facts(extracted.row, path, same, settings.metadata)
     segments: dict[str, Segments] = extracted.segments
-    writer.add(row, segments, replaces=old.video_id if old and old.video_id != video_id else None)
+    replaced = old if old and old.video_id != video_id else None
+    writer.add(row, segments, replaces=replaced.video_id if replaced else None)
+    if replaced:
+        known.forget(replaced)
     known.note(row)
     extracted.row = row
     report.count(extracted)
@@ -209,7 +226,7 @@ def _identify(path: Path) -> str:
 
 def _note_skipped(path: Path, same: VideoRow, settings: Settings, known: Known, writer: Writer) -> str:
     """Record a moved file's new path or new metadata; say so, or that the file is a copy."""
-    moved = same.path != str(path) and not Path(same.path).exists()
+    moved = same.path != str(path) and not known.is_still_there(same)
     metadata = lookup(settings.metadata, path)
     if same.path != str(path) and not moved:
         return f"the same content as {same.path}"

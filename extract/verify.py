@@ -92,7 +92,7 @@ def _check_joins(store: Store, findings: Findings) -> None:
             seen: set[int] = set()
             for batch in store.segments(slug):
                 findings.problems += [f"{slug}: {text}" for text in _check_batch(batch, seen)]
-                unknown = set(batch.video_id.astype(str)) - set(rows)
+                unknown = set(batch.video_id.tolist()) - set(rows)
                 if unknown:
                     findings.problems.append(
                         f"{slug}: segments of {len(unknown)} videos that have no row: {sorted(unknown)[:3]}"

@@ -36,6 +36,7 @@ VIDEO_SCHEMA = pa.schema(
     ]
 )
 
+_ENCODED = "nonutf8:"  # begins a path that `encode_path` had to change
 _SAMPLE_BYTES = 1 << 20
 _WHOLE_BYTES = 16 << 20
 
@@ -103,17 +104,19 @@ def encode_path(path: str) -> str:
     """
     try:
         path.encode("utf-8")
-        return path
+        if not path.startswith(_ENCODED):
+            return path
     except UnicodeEncodeError:
-        raw = os.fsencode(path).replace(b"\\", b"\\\\")
-        return "nonutf8:" + raw.decode("utf-8", "backslashreplace")
+        pass
+    raw = os.fsencode(path).replace(b"\\", b"\\\\")
+    return _ENCODED + raw.decode("utf-8", "backslashreplace")
 
 
 def decode_path(path: str) -> str:
     """The inverse of `encode_path`, so that the file can be opened again."""
-    if not path.startswith("nonutf8:"):
+    if not path.startswith(_ENCODED):
         return path
-    text = path.removeprefix("nonutf8:")
+    text = path.removeprefix(_ENCODED)
     out = bytearray()
     i = 0
     while i < len(text):

@@ -85,6 +85,10 @@ class Archive:
             self._index = open_index(self.store, self.slug)
         return self._index
 
+    def load(self) -> None:
+        """Load index and encoder now rather than at the first search (seconds, once)."""
+        _ = self.index, self.encoder
+
     def build_index(self) -> dict[str, Any]:
         """Build or rebuild the index; see `nightreel.index.build.build_index` for the keys."""
         self._index = None

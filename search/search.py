@@ -67,8 +67,9 @@ def shortlist(store: Store, slug: str, index: VectorIndex, query: Vector, videos
 
 def moments_in(segments: Segments, query: Vector, top: int) -> list[tuple[Moment, float]]:
     """The moments of one video that answer a query, best first, each with its raw score (see the module)."""
-    scores = segments.embedding.astype(np.float32) @ query  # (T,)
-    moments = find_moments(scores, segments.start_s, segments.end_s, top=top)
+    features = segments.embedding.astype(np.float32)  # (T, D)
+    scores = features @ query  # (T,)
+    moments = find_moments(scores, segments.start_s, segments.end_s, features=features, query=query, top=top)
     return [(m, peak_score(scores, segments, m)) for m in moments]
 
 

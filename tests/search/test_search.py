@@ -1,0 +1,108 @@
+"""Ranking that can be worked out by hand with the toy encoder's colours, and properties that hold for any."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from nightreel.extract.encoders.toy import ToyEncoder
+from nightreel.index.build import build_index
+from nightreel.index.open import open_index
+from nightreel.search.moment import Moment
+from nightreel.search.search import disjoint, peak_score, search, shortlist
+
+Found = list[tuple[str, float, float, float]]
+
+
+def vector(text: str) -> np.ndarray:
+    return ToyEncoder().encode_text([text])[0]
+
+
+def found(archive: Any, text: str, *, top: int = 10, by: str = "moment", build: bool = True, **options: Any) -> Found:
+    if build:
+        build_index(archive.store, "toy")
+    index = open_index(archive.store, "toy")
+    path_of = {row.video_id: row.path.rpartition("/")[2] for row in archive.store.videos()}
+    hits = search(archive.store, "toy", index, vector(text), top=top, by=by, **options)
+    return [(path_of[v], m.start_s, m.end_s, round(score, 2)) for v, m, score in hits]
+
+
+def test_the_ranking_of_red_worked_out_by_hand(colours: Any) -> None:
+    """red · red = 1.00, red · blue = red · green = 0.20 (see the table in `toy.py`)."""
+    hits = found(colours, "red", by="video")
+    assert sorted(hits[:2]) == [("mixed.mp4", 2.0, 4.0, 1.0), ("red.mp4", 0.0, 4.0, 1.0)]
+    assert hits[2] == ("green.mp4", 0.0, 5.0, 0.2)
+
+
+def test_the_moment_is_where_the_colour_is(colours: Any) -> None:
+    colours.add("late.mp4", ["white"] * 7 + ["green"] * 3 + ["white"] * 4, step_s=0.5)
+    hits = found(colours, "green", by="video")
+    assert ("late.mp4", 3.5, 5.0, 1.0) in hits
+    assert hits[-1][3] < 0.63
+
+
+def test_by_video_gives_each_video_once_and_by_moment_disjoint_moments(colours: Any) -> None:
+    colours.add("twice.mp4", ["red"] * 5 + ["blue"] * 10 + ["red"] * 5)
+    names = [hit[0] for hit in found(colours, "red", by="video")]
+    assert len(names) == len(set(names)) == 4
+    hits = found(colours, "red")
+    assert {("twice.mp4", 0.0, 5.0), ("twice.mp4", 15.0, 20.0)} <= {hit[:3] for hit in hits}
+    for name in names:
+        spans = sorted(hit[1:3] for hit in hits if hit[0] == name)
+        assert all(a[1] <= b[0] for a, b in pairwise(spans))
+
+
+def test_best_first_and_no_more_than_asked(colours: Any) -> None:
+    for top in (1, 2, 4):
+        hits = found(colours, "red", top=top)
+        assert len(hits) <= top
+        assert [h[3] for h in hits] == sorted((h[3] for h in hits), reverse=True)
+
+
+def test_removed_videos_are_not_found_even_by_an_old_index(colours: Any) -> None:
+    build_index(colours.store, "toy")
+    colours.remove(colours.store.find_video("red.mp4").video_id)
+    assert [hit[0] for hit in found(colours, "red", by="video", build=False)] == ["mixed.mp4", "green.mp4"]
+
+
+def test_only_the_videos_named(colours: Any) -> None:
+    green = colours.store.find_video("green").video_id
+    assert {hit[0] for hit in found(colours, "red", only=[green])} == {"green.mp4"}
+    assert found(colours, "red", only=[]) == []
+
+
+def test_a_long_video_does_not_win_by_its_length(make_archive: Any) -> None:
+    archive = make_archive()
+    archive.add("long.mp4", ["magenta"] * 600)
+    archive.add("short.mp4", ["blue", "red", "red", "red", "blue"])
+    assert [hit[0] for hit in found(archive, "red", by="video")] == ["short.mp4", "long.mp4"]
+
+
+def test_a_long_video_does_not_crowd_the_others_out(make_archive: Any) -> None:
+    """The best 1280 frames are all of one video; the others must be found nevertheless."""
+    archive = make_archive()
+    archive.add("long.mp4", ["red"] * 3000)
+    for n in range(4):
+        archive.add(f"{n}.mp4", ["pink"] * 3)
+    assert len(found(archive, "red", by="video")) == 5
+
+
+def test_the_shortlist_is_the_best_videos_in_order(make_archive: Any) -> None:
+    archive = make_archive()
+    ids = [archive.add(f"{c}.mp4", [c] * 3) for c in ("red", "orange", "white", "black", "blue")]
+    build_index(archive.store, "toy")
+    index = open_index(archive.store, "toy")
+    assert shortlist(archive.store, "toy", index, vector("red"), 3) == ids[:3]
+    assert shortlist(archive.store, "toy", index, vector("red"), 50) == ids
+
+
+def test_a_peak_is_the_mean_of_the_best_three_inside(colours: Any) -> None:
+    segments = colours.store.segments_of("toy", colours.store.find_video("mixed").video_id)
+    scores = np.array([9, 0.1, 0.5, 0.4, 0.3, 9], np.float32)
+    assert peak_score(scores, segments, Moment(1, 5, 0)) == pytest.approx(0.4)
+    assert peak_score(scores, segments, Moment(1, 2, 0)) == pytest.approx(0.1)
+
+
+def test_disjoint_keeps_the_better_of_two_that_overlap() -> None:
+    a, b, c = Moment(0, 5, 3), Moment(4, 9, 2), Moment(5, 6, 1)
+    assert disjoint([(a, 3.0), (b, 2.0), (c, 1.0)]) == [(a, 3.0), (c, 1.0)]
