@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import typer.main
-
 from nightreel.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,7 +74,13 @@ def test_readme_commands_print_what_it_says(tmp_path: Path) -> None:
     assert shutil.which("nightreel", path=path), "the package is not installed with its command"
     for command, expected in commands:
         done = subprocess.run(
-            command, shell=True, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+            command,
+            shell=True,
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, f"$ {command}\n{done.stderr}"
         assert plain(done.stdout) == plain(expected), f"$ {command}"

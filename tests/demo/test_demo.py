@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from nightreel.demo.films import FILMS, FPS, HEIGHT_PX, SENTENCES, WIDTH_PX, make_films, photographs, render
 from nightreel.demo.tour import GROUNDED, SEARCHED, run_demo
 from nightreel.extract.decode.open import open_video

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from nightreel.search.ground import find_moments
 from nightreel.search.shots import BLOCK, novelty, shots, steadied
 
