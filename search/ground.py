@@ -17,8 +17,8 @@ as two moments.
 
 Measured by benchmarks/ground_qvh.py: 752 QVHighlights queries on caption embeddings, 150 s videos.
     mAP / R1@.5 / R1@.7     35.3 / 53.6 / 37.0 from scores alone, 37.1 / 56.3 / 38.8 with features
-    cost on one core        1 ms at 75 to 150 segments, 6 ms at 3600, 9 ms at 7200; features add 0.7 ms at 75 (D = 384), 2 ms at 150, 23 ms at
-                            3600 and 70 ms at 10 800 (D = 512)
+    cost on one core        1 ms at 75 to 150 segments, 6 ms at 3600, 9 ms at 7200; features add 0.7 ms at 75
+                            (D = 384), 2 ms at 150, 23 ms at 3600, 70 ms at 10 800 (D = 512)
 Simulated curves (plateaus with drift, noise of 0.15 and 0.30 of the step; fresh seeds), mean IoU of the first
 moment from scores: films of 4-6 scenes of 4-10 s 0.90 and 0.83; 8 clips of 2-30 s 0.84 and 0.75. Real clips,
 8 to a film, with `conse`: benchmarks/clips_retrieval.py.
