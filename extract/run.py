@@ -205,6 +205,8 @@ def _one(
     old = known.by_path.get(str(path))
     row = _with_file_facts(extracted.row, path, same, settings.metadata)
     segments: dict[str, Segments] = extracted.segments
+    if same and same.status == "partial" and row.status == "failed":
+        row = replace(same, attempts=row.attempts)  # this try was worse: what the last one kept stays
     replaced = old if old and old.video_id != video_id else None
     writer.add(row, segments, replaces=replaced.video_id if replaced else None)
     if replaced:

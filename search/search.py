@@ -37,7 +37,8 @@ class Hit:
 
     Attributes:
         rank: from 1.    video_id, path: which video.    start_s, end_s: half-open span, seconds.
-        score: inner product of query and footage, comparable within one query.
+        score: higher is better. From `search` an inner product of query and footage, comparable within one query; from
+            `ground` the moment's excess mass (`find_moments`), comparable within one query and video.
         confidence: 0 to 1, see `NullStats.confidence`; None where no null distribution is known.
     """
 

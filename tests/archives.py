@@ -1,4 +1,4 @@
-"""Archives without any video: rows and vectors go straight to the `Writer`. Loaded by the conftest of each folder."""
+"""Archives without any video: rows and vectors go straight to the `Writer`. Loaded by `conftest.py`."""
 
 import hashlib
 from collections.abc import Callable, Sequence

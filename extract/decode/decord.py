@@ -16,13 +16,12 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from ..errors import UsageError, VideoError
-from .base import DecodedFrame, Pixels
+from .base import DecodedFrame, Pixels, Reader
 from .pyav import PyavReader
 
 _NO_TIME_S = -1e9  # decord passes on libav's "no time stamp", -2^63 ticks
@@ -32,7 +31,7 @@ TIERS = ("exact", "keyframe")
 _THREADS = 2
 
 
-class DecordReader:
+class DecordReader(Reader):
     """An open video, decoded by decord on the CPU.
 
     Args:
@@ -100,14 +99,6 @@ class DecordReader:
 
     def close(self) -> None:
         self._video = None  # decord frees decoder and file with the object
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _pixels(array: Any) -> Pixels:

@@ -13,11 +13,10 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ..errors import UsageError, VideoError
-from .base import DecodedFrame, VideoFacts
+from .base import DecodedFrame, Reader, VideoFacts
 from .faults import as_video_error, open_container
 from .pixels import Upright, display_matrix, is_transposed
 
@@ -26,7 +25,7 @@ TIERS = {"exact": "DEFAULT", "reference": "NONREF", "keyframe": "NONKEY"}
 _GUESSED_FPS = 25.0
 
 
-class PyavReader:
+class PyavReader(Reader):
     """An open video: its first video stream that is no cover picture.
 
     Args:
@@ -105,14 +104,6 @@ class PyavReader:
 
     def close(self) -> None:
         self._container.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def first_video_stream(container: Any) -> Any:

@@ -22,7 +22,7 @@ from ..errors import UnknownEncoder, WeightsUnavailable
 from .base import Embeddings, Frames
 from .openclip_names import CHECKPOINTS, HUB, RANDOM
 from .preprocess import Preprocessing, from_open_clip, preprocess
-from .registry import EncoderSpec, is_path
+from .spec import EncoderSpec, is_path
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ Importing open_clip for its list of names costs about 3 s, because it imports to
 from pathlib import Path
 
 from ..errors import UnknownEncoder
-from .registry import EncoderSpec, is_path, nearest
+from .spec import EncoderSpec, is_path, nearest
 
 RANDOM = "random"
 CHECKPOINTS = (".pt", ".pth", ".bin", ".safetensors")

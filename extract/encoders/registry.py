@@ -5,28 +5,14 @@ a family imports what it needs when `load_encoder` calls its factory, so importi
 numpy.
 """
 
-import difflib
 import hashlib
-import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import UnknownEncoder, UsageError
 from .base import Encoder, FamilyInfo
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderSpec:
-    """`family:name@weights`, in parts; None where a part is not given. `str()` puts it together again."""
-
-    family: str
-    name: str | None = None
-    weights: str | None = None
-
-    def __str__(self) -> str:
-        name = "" if self.name is None else f":{self.name}"
-        return self.family + name + ("" if self.weights is None else f"@{self.weights}")
+from .spec import EncoderSpec, is_path, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,18 +165,6 @@ def slug(spec: str) -> str:
     if _is_reversible(parsed):
         return plain
     return f"{plain[-80:].lstrip('-.')}-{hashlib.sha256(str(parsed).encode()).hexdigest()[:8]}"
-
-
-def is_path(text: str) -> bool:
-    """Whether a part of a spec is meant as a path: `/x`, `./x`, `~/x`, or with a separator and on disk."""
-    return text.startswith(("/", ".", "~")) or (os.sep in text and os.path.exists(text))
-
-
-def nearest(got: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the known name closest to `got`, or nothing."""
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(got.lower(), by_lower, n=1, cutoff=0.6)
-    return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
 
 
 def _is_reversible(spec: EncoderSpec) -> bool:

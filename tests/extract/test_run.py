@@ -96,6 +96,39 @@ def test_moved_files_are_recognised_and_copies_are_duplicates(videos: Path, tmp_
     assert names == ["b.mkv", "broken.mp4", "empty.mp4", "renamed.mp4"]
 
 
+@pytest.mark.parametrize("kept_first", [True, False], ids=["old-name-sorts-last", "old-name-sorts-first"])
+def test_a_new_film_under_an_old_name_loses_nothing(tmp_path: Path, make_film: MakeFilm, kept_first: bool) -> None:
+    """Rename P to Q and put another film at P, as recorders do that rotate names."""
+    videos, archive = tmp_path / "videos", tmp_path / "a.reel"
+    p, q = ("b.mp4", "a.mp4") if kept_first else ("a.mp4", "b.mp4")
+    make_film(videos / p, [("red", 2.0)])
+    run(videos, archive)
+    (videos / p).rename(videos / q)
+    make_film(videos / p, [("blue", 3.0)])
+    run(videos, archive)
+    store = Store.open(archive)
+    lengths = {Path(row.path).name: len(store.segments_of("toy", row.video_id)) for row in store.videos()}
+    assert lengths == {q: 2, p: 3}
+
+
+def test_a_worse_second_try_keeps_what_the_first_kept(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "a.reel"
+    monkeypatch.setattr("nightreel.extract.run.load_encoder", lambda spec, device: FailsOnBlue())
+    run(videos, archive, plan=Plan(batch=1))
+
+    class Fails(ToyEncoder):
+        def encode_frames(self, frames: Frames) -> Embeddings:
+            raise RuntimeError("no device")
+
+    monkeypatch.setattr("nightreel.extract.run.load_encoder", lambda spec, device: Fails())
+    run(videos, archive, plan=Plan(batch=1), retry_failed=True)
+    store = Store.open(archive)
+    row = store.find_video("a.mp4")
+    assert (row.status, row.attempts, len(store.segments_of("toy", row.video_id))) == ("partial", 2, 2)
+
+
 def test_failed_videos_are_tried_again_only_when_asked(videos: Path, tmp_path: Path, make_film: MakeFilm) -> None:
     archive = tmp_path / "a.reel"
     run(videos, archive)
