@@ -105,5 +105,7 @@ def search(
         segments = store.segments_of(slug, video_id)
         if len(segments):
             moments = disjoint(moments_in(segments, query, MOMENTS_PER_VIDEO))
-            found += [(video_id, moment, score) for moment, score in moments[: 1 if by == "video" else None]]
+            if by == "video":  # a video ranks by its best look, which need not be in its likeliest span
+                moments = [max(moments, key=lambda found: found[1])]
+            found += [(video_id, moment, score) for moment, score in moments]
     return sorted(found, key=lambda hit: (-hit[2], hit[0], hit[1].start_s))[:top]
