@@ -3,7 +3,9 @@
 Everything heavy is imported inside the commands, so that `nightreel --help` answers at once.
 """
 
+import errno
 import json as jsonlib
+import signal
 import sys
 import time
 from pathlib import Path
@@ -30,8 +32,13 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:0
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on stdout."""
-    typer.echo(jsonlib.dumps(value, ensure_ascii=False))
+    """One JSON object on stdout; with escapes only where a file name is not UTF-8."""
+    text = jsonlib.dumps(value, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = jsonlib.dumps(value)
+    typer.echo(text)
 
 
 @app.command(epilog="Example: nightreel extract ~/Videos --archive videos.reel --encoder conse")
@@ -68,8 +75,13 @@ def extract(
     from .report import extract_progress, print_extract_report
 
     settings = parse_settings(fps, decode, device, batch, shard, metadata, retry_failed)
-    with extract_progress() as on_progress:
-        report = run.extract(inputs, archive, encoder or run.DEFAULT_ENCODERS, settings, on_progress)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends: stop as with Ctrl-C
+    try:
+        with extract_progress() as on_progress:
+            report = run.extract(inputs, archive, encoder or run.DEFAULT_ENCODERS, settings, on_progress)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. What was finished is kept; the same command goes on from there.", err=True)
+        raise typer.Exit(1) from None
     print_json(report.as_json()) if json else print_extract_report(report, archive)
     if report.failures:
         raise typer.Exit(3)
@@ -211,7 +223,7 @@ def verify(archive: ArchiveDir, json: Json = False) -> None:
     else:
         for problem in found.problems:
             typer.echo(problem)
-        left = f", {len(found.orphans)} uncommitted files left by stopped runs (harmless)" if found.orphans else ""
+        left = f", {len(found.orphans)} files that no commit names, left by stopped runs" if found.orphans else ""
         typer.echo(f"{'clean' if found.clean else 'damaged'}: {found.files} files, {found.rows} rows{left}")
     if not found.clean:
         raise typer.Exit(4)
@@ -261,10 +273,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except OSError as error:
         what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-        typer.echo(
-            f"nightreel: {what}\nWhat was committed before is safe; free the disk or fix the path, then repeat.",
-            err=True,
-        )
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "What was committed before is safe; free the disk, then repeat." if full else "Nothing was lost."
+        typer.echo(f"nightreel: {what}\n{remedy}", err=True)
         sys.exit(1)
 
 

@@ -42,7 +42,9 @@ def extract_progress() -> "Iterator[Callable[[Progress], None]]":
             bar.update(task, total=progress.of, completed=progress.number, description=progress.path.name[:40])
             if progress.outcome in ("failed", "partial"):
                 name = printable(progress.path)
-                console.print(f"{progress.outcome}: {name}: {progress.note}", markup=False, highlight=False)
+                console.print(
+                    f"{progress.outcome}: {name}: {progress.note}", markup=False, highlight=False, soft_wrap=True
+                )
 
         yield show
 

@@ -86,16 +86,13 @@ def _from_list(path: Path) -> list[Path]:
         names = path_column(read_table(path), path)
     if not names:
         raise UsageError(f"list {path} names no videos; expected one path a line, or a column `path`.")
-    out = []
-    for name in names:
-        candidate = Path(path.parent, name.strip())  # an absolute name stays as it is
-        if not os.path.exists(candidate):
-            raise UsageError(
-                f"list {path} names {name.strip()}, which is not there (looked at {candidate}).\n"
-                "Paths in a list are absolute or relative to the list's folder; correct the line or take it out."
-            )
-        out.append(_absolute(candidate))
-    return out
+    candidates = [Path(path.parent, name.strip()) for name in names]  # an absolute name stays as it is
+    if not any(os.path.exists(candidate) for candidate in candidates):
+        raise UsageError(
+            f"none of the {len(names)} files that list {path} names is there; the first is {candidates[0]}.\n"
+            "Expected one path a line, absolute or relative to the list's folder."
+        )
+    return [_absolute(candidate) for candidate in candidates]  # one that is missing fails by itself, on record
 
 
 def read_table(path: Path):  # type: ignore[no-untyped-def]  # pyarrow has no types

@@ -31,7 +31,8 @@ def read_metadata(path: Path) -> Metadata:
     twice = [(name, count) for name, count in Counter(absolute).items() if count > 1]
     if twice:
         raise UsageError(f"{path}: {twice[0][0]} has {twice[0][1]} rows; expected one row per video.")
-    rows = [{k: v for k, v in record.items() if k != key} for record in table.to_pylist()]
+    # An empty cell says nothing, and is not stored: so a row that comes back from the archive compares equal.
+    rows = [{k: v for k, v in record.items() if k != key and v is not None} for record in table.to_pylist()]
     bare = Counter(Path(name).name for name in names)
     found: Metadata = {}
     for name, where, row in zip(names, absolute, rows, strict=True):

@@ -15,11 +15,11 @@ from .encoders.base import Encoder
 from .encoders.registry import load_encoder, resolve, slug
 from .errors import UsageError
 from .inputs import expand
+from .known import Identity, Known, identify, size_and_time
 from .metadata import Metadata, lookup
-from .segment import Segments
 from .store import Store
 from .video import Extracted, Plan, extract_video
-from .videos import VideoRow, id_of_unreadable, video_id_of
+from .videos import VideoRow
 from .writer import Writer, claim_encoder
 
 COMMIT_EVERY_S = 30.0
@@ -71,53 +71,6 @@ class Report:
         value["video_s"], value["wall_s"] = round(self.video_s, 3), round(self.wall_s, 3)
         value["stages"] = {name: round(seconds, 3) for name, seconds in self.stages.items()}
         return value
-
-
-class Known:
-    """What the archive already holds, by path and by content, so that a second run does only what is new."""
-
-    def __init__(self, store: Store, slugs: Sequence[str]) -> None:
-        rows = store.videos()
-        self.by_path = {row.path: row for row in rows}
-        self.by_id = {row.video_id: row for row in rows}
-        self.complete = set.intersection(*({*store.video_ids(s)} for s in slugs)) if slugs else set()
-
-    def unchanged(self, path: Path) -> VideoRow | None:
-        """The row of this path, if size and modification time say that the file is still the same."""
-        row = self.by_path.get(str(path))
-        try:
-            facts = path.stat()
-        except OSError:
-            return None
-        if row and row.size_bytes == facts.st_size and row.mtime == facts.st_mtime:
-            return row
-        return None
-
-    def needs_work(self, row: VideoRow, retry_failed: bool) -> bool:
-        """Whether a known video must be extracted (again)."""
-        if row.status == "failed":
-            return retry_failed
-        return (retry_failed and row.status == "partial") or row.video_id not in self.complete
-
-    def note(self, row: VideoRow) -> None:
-        """Remember a video of this run, so that its copies are seen as such."""
-        before = self.by_id.get(row.video_id)
-        if before and before.path != row.path:
-            self.by_path.pop(before.path, None)  # it moved: what is there now replaces nothing
-        self.by_path[row.path] = row
-        self.by_id[row.video_id] = row
-        self.complete.add(row.video_id)
-
-    def forget(self, row: VideoRow) -> None:
-        """A video that is being removed, because its file has other content now."""
-        self.by_id.pop(row.video_id, None)
-        self.complete.discard(row.video_id)
-
-    def is_still_there(self, row: VideoRow) -> bool:
-        """Whether the file at the row's path still has the row's content."""
-        path = Path(row.path)
-        found = self.unchanged(path)  # by size and time, or the content would be read for every copy
-        return (found.video_id if found else _identify(path)) == row.video_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,29 +142,30 @@ def _one(
     path: Path, encoders: dict[str, Encoder], settings: Settings, known: Known, writer: Writer, report: Report
 ) -> Progress | None:
     """One input: skip it, or extract it and hand it to the writer. None if another shard has it."""
-    row = known.unchanged(path)
-    video_id = row.video_id if row else _identify(path)
+    same = known.unchanged(path)
+    file = Identity(same.video_id, True, same.size_bytes, same.mtime) if same else identify(path)
     index, shards = settings.shard
-    if int(video_id[:12], 16) % shards != index - 1:
+    if int(file.video_id[:12], 16) % shards != index - 1:
         return None
     report.videos += 1
-    same = row or known.by_id.get(video_id)
-    if same and not known.needs_work(same, settings.retry_failed):
+    before, old = known.by_id.get(file.video_id), known.by_path.get(str(path))
+    if not file.readable and old and old.status != "failed":
+        return _unreachable(path, old, report)
+    if old and old.video_id != file.video_id:  # the path has other content now
+        writer.remove(old.video_id)
+        known.forget(old)
+    if before and not known.needs_work(before, settings.retry_failed):
         report.skipped += 1
-        return Progress(
-            "skipped", path, 0, 0, same.duration_s or 0.0, _note_skipped(path, same, settings, known, writer)
-        )
-    extracted = extract_video(path, video_id, encoders, settings.plan)
-    old = known.by_path.get(str(path))
-    row = _with_file_facts(extracted.row, path, same, settings.metadata)
-    segments: dict[str, Segments] = extracted.segments
-    if same and same.status == "partial" and row.status == "failed":
-        row = replace(same, attempts=row.attempts)  # this try was worse: what the last one kept stays
-    replaced = old if old and old.video_id != video_id else None
-    writer.add(row, segments, replaces=replaced.video_id if replaced else None)
-    if replaced:
-        known.forget(replaced)
-    known.note(row)
+        note = _note_skipped(path, file, before, settings, known, writer)
+        return Progress("skipped", path, 0, 0, before.duration_s or 0.0, note)
+    extracted = extract_video(path, file.video_id, encoders, settings.plan)
+    row = _with_file_facts(extracted.row, path, file, before, settings.metadata)
+    if before and before.status != "failed" and row.status == "failed":
+        # This try was worse than the last, whose features stay; the report says so, the row remembers.
+        writer.add(replace(before, attempts=row.attempts), {})
+    else:
+        writer.add(row, extracted.segments)
+        known.note(row)
     extracted.row = row
     report.count(extracted)
     return Progress(
@@ -219,36 +173,51 @@ def _one(
     )
 
 
-def _identify(path: Path) -> str:
-    try:
-        return video_id_of(path)
-    except OSError:
-        return id_of_unreadable(path)
+def _unreachable(path: Path, old: VideoRow, report: Report) -> Progress:
+    """A file that was extracted once and cannot be read now (a disk that is away): its features stay."""
+    error = "the file cannot be read now; what was extracted from it before is kept"
+    report.failed += 1
+    report.failures.append({"path": str(path), "error_kind": "unreadable", "error": error})
+    return Progress("failed", path, 0, 0, 0.0, f"unreadable: {error}")
 
 
-def _note_skipped(path: Path, same: VideoRow, settings: Settings, known: Known, writer: Writer) -> str:
+def _note_skipped(
+    path: Path, file: Identity, before: VideoRow, settings: Settings, known: Known, writer: Writer
+) -> str:
     """Record a moved file's new path or new metadata; say so, or that the file is a copy."""
-    moved = same.path != str(path) and not known.is_still_there(same)
+    moved = before.path != str(path) and not known.is_still_there(before)
     metadata = lookup(settings.metadata, path)
-    if same.path != str(path) and not moved:
-        return f"the same content as {same.path}"
-    touched = same.status != "failed" and same.mtime != path.stat().st_mtime  # or every later run hashes it again
-    if moved or touched or (metadata and metadata != dict(same.metadata)):
-        row = _with_file_facts(same, path, None, settings.metadata)
-        writer.add(replace(row, metadata=metadata or same.metadata), {})
+    if before.path != str(path) and not moved:
+        return f"the same content as {before.path}"
+    touched = before.mtime != file.mtime  # or every later run would hash it again
+    if moved or touched or (metadata and metadata != dict(before.metadata)):
+        row = replace(before, path=str(path), size_bytes=file.size_bytes, mtime=file.mtime)
+        row = replace(row, metadata=metadata or before.metadata)
+        writer.add(row, {})
         known.note(row)
-    return f"moved from {same.path}" if moved else "already extracted"
+    return f"moved from {before.path}" if moved else "already extracted"
 
 
-def _with_file_facts(row: VideoRow, path: Path, before: VideoRow | None, metadata: Metadata) -> VideoRow:
-    """The row with path, size, time of change, attempts and the user's columns."""
-    try:
-        facts = path.stat()
-        row = replace(row, size_bytes=facts.st_size, mtime=facts.st_mtime)
-    except OSError:
-        pass  # unreadable: the row says so already
-    attempts = before.attempts + 1 if before else row.attempts
-    return replace(row, path=str(path), attempts=attempts, metadata=lookup(metadata, path))
+def _with_file_facts(
+    row: VideoRow, path: Path, file: Identity, before: VideoRow | None, metadata: Metadata
+) -> VideoRow:
+    """The row with path, size, time of change, attempts and the user's columns.
+
+    A file that changed while it was read is `partial`, and has no time of change, so that the next run reads it again.
+    """
+    size_bytes, mtime = file.size_bytes, file.mtime
+    if (size_bytes, mtime) != size_and_time(path) and row.status == "done":
+        mtime = None
+        error = "the file changed while it was being read; it is read again by the next run"
+        row = replace(row, status="partial", stage="decode", error_kind="unreadable", error=error)
+    return replace(
+        row,
+        path=str(path),
+        size_bytes=size_bytes,
+        mtime=mtime,
+        attempts=before.attempts + 1 if before else row.attempts,
+        metadata=lookup(metadata, path) or (before.metadata if before else {}),
+    )
 
 
 def _commit(writer: Writer, report: Report) -> None:

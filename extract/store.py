@@ -168,7 +168,7 @@ class Store:
         file = self.state.rows.get(slug, {}).get(video_id)
         if file is None:
             return Segments.from_table(segment_schema(self._dim(slug)).empty_table())
-        batch = self._read_segments(file)
+        batch = self._read_segments(file, video=file.videos.index(video_id))
         return batch[batch.video_id == video_id]
 
     def segments_by_id(self, slug: str, ids: npt.NDArray[np.int64]) -> Segments:
@@ -198,9 +198,11 @@ class Store:
     def _dim(self, slug: str) -> int:
         return int(read_fingerprint(self.root / "features" / slug)["dim"])
 
-    def _read_segments(self, file: DataFile, columns: Sequence[str] | None = None) -> Segments:
+    def _read_segments(
+        self, file: DataFile, columns: Sequence[str] | None = None, video: int | None = None
+    ) -> Segments:
         try:
-            return Segments.from_table(self._read(file, columns))
+            return Segments.from_table(self._read(file, columns, video))
         except ValueError as error:  # the columns are as declared, the values are not
             raise Damaged(f"{file.path}: {error}. Restore it from a backup, or extract again.") from error
 
@@ -208,25 +210,27 @@ class Store:
         """The columns that every file of a table has (besides the user's, or the encoder's quality columns)."""
         return VIDEO_SCHEMA if table == VIDEOS else segment_schema(self._dim(table))
 
-    def _read(self, file: DataFile, columns: Sequence[str] | None = None) -> pa.Table:
-        path = self.root / file.path
+    def _read(self, file: DataFile, columns: Sequence[str] | None = None, video: int | None = None) -> pa.Table:
+        """A committed file, checked; with `video`, only the row group of that one of its videos."""
         try:
-            table = pq.read_table(
-                path, columns=list(columns) if columns else None, partitioning=None, page_checksum_verification=True
-            )
+            with pq.ParquetFile(self.root / file.path, page_checksum_verification=True) as opened:
+                rows, schema = opened.metadata.num_rows, opened.schema_arrow
+                wrong = wrong_columns(schema, self.declared(file.table), only=columns)
+                if rows == file.rows and not wrong:
+                    wanted = list(columns) if columns else None
+                    if video is not None and opened.num_row_groups == len(file.videos):
+                        return opened.read_row_group(video, columns=wanted)
+                    return opened.read(columns=wanted)
         except (OSError, pa.ArrowException) as error:
             raise Damaged(
                 f"{file.path} cannot be read ({str(error).splitlines()[0]}), but a commit names it with {file.rows} rows.\n"
                 "Run `nightreel verify` to see all damage; restore the file from a backup, or extract again."
             ) from error
-        wrong = wrong_columns(table.schema, self.declared(file.table), only=columns)
-        if table.num_rows != file.rows or wrong:
-            raise Damaged(
-                f"{file.path} has {table.num_rows} rows, its commit says {file.rows}; columns that are not as the format "
-                f"declares them: {', '.join(wrong) or 'none'}.\n"
-                "It is not the file that was committed. Restore it from a backup, or extract again."
-            )
-        return table
+        raise Damaged(
+            f"{file.path} has {rows} rows, its commit says {file.rows}; columns that are not as the format "
+            f"declares them: {', '.join(wrong) or 'none'}.\n"
+            "It is not the file that was committed. Restore it from a backup, or extract again."
+        )
 
 
 def wrong_columns(found: pa.Schema, declared: pa.Schema, only: Sequence[str] | None = None) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from .decode.base import Pixels, VideoFacts
 from .decode.open import open_video
@@ -53,29 +54,50 @@ class Extracted:
 
 @dataclass
 class _Pass:
-    """What one decode pass collects."""
+    """What one decode pass collects. An encoder that breaks is left out from there on; the others go on."""
 
     times_s: list[float] = field(default_factory=list)
-    vectors: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    vectors: dict[str, list[npt.NDArray[np.float16]]] = field(default_factory=dict)
     batch: list[tuple[float, Pixels]] = field(default_factory=list)
+    broken: dict[str, VideoError] = field(default_factory=dict)
     encode_s: float = 0.0
 
     def flush(self, encoders: Mapping[str, Encoder]) -> None:
-        """Encode the batch; its frames count only if every encoder took them."""
+        """Encode the batch with every encoder that still works; raises when none does."""
         if not self.batch:
             return
         began = time.perf_counter()
         frames = np.stack([pixels for _, pixels in self.batch])  # (B, H, W, 3)
-        try:
-            encoded = {slug: unit_norm_f16(encoder.encode_frames(frames)) for slug, encoder in encoders.items()}
-        except Exception as error:
-            kind = "out_of_memory" if "out of memory" in str(error).lower() else "encoder"
-            raise VideoError(kind, f"{type(error).__name__}: {error}", stage="encode") from error
-        for slug, vectors in encoded.items():
-            self.vectors.setdefault(slug, []).append(vectors)
-        self.times_s += [t for t, _ in self.batch]
+        for slug, encoder in encoders.items():
+            if slug not in self.broken:
+                try:
+                    vectors = encode(encoder, frames)
+                    self.vectors.setdefault(slug, []).append(vectors)
+                except VideoError as error:
+                    self.broken[slug] = error
+        if len(self.broken) < len(encoders):
+            self.times_s += [t for t, _ in self.batch]
         self.batch = []
         self.encode_s += time.perf_counter() - began
+        if len(self.broken) == len(encoders):
+            raise next(iter(self.broken.values()))
+
+
+def encode(encoder: Encoder, frames: Pixels) -> npt.NDArray[np.float16]:
+    """(B, H, W, 3) -> (B, D) float16, unit norm; halves the batch as long as it does not fit into memory.
+
+    Raises:
+        VideoError: out_of_memory for a single frame, or whatever else the encoder raised.
+    """
+    try:
+        return unit_norm_f16(encoder.encode_frames(frames))
+    except Exception as error:
+        full = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+        if not full or len(frames) == 1:
+            kind = "out_of_memory" if full else "encoder"
+            raise VideoError(kind, f"{encoder.spec}: {type(error).__name__}: {error}", stage="encode") from error
+    half = len(frames) // 2  # outside the handler, so that the failed try's memory is free again
+    return np.concatenate([encode(encoder, frames[:half]), encode(encoder, frames[half:])])
 
 
 def extract_video(path: Path, video_id: str, encoders: Mapping[str, Encoder], plan: Plan) -> Extracted:
@@ -83,29 +105,37 @@ def extract_video(path: Path, video_id: str, encoders: Mapping[str, Encoder], pl
 
     Returns:
         A row with status `done`, `partial` (a fault after some frames, which are kept) or `failed`, and (S, D)
-        segments per encoder. Never raises for what is wrong with the video.
+        segments per encoder. Never raises for what is wrong with the video, a decoder or an encoder.
     """
     began = time.perf_counter()
+    clock, collected = Clock(), _Pass()
+    facts, fault = _decode(path, encoders, plan, clock, collected)
+    if fault is None and not collected.times_s:
+        fault = VideoError("zero_frames", "the video stream holds no frames that can be decoded")
+    fault = fault or next(iter(collected.broken.values()), None)
+    row, segments = _result(path, video_id, facts, clock, collected, fault)
+    wall_s = time.perf_counter() - began
+    return Extracted(row, segments, {"decode_s": wall_s - collected.encode_s, "encode_s": collected.encode_s})
+
+
+def _decode(
+    path: Path, encoders: Mapping[str, Encoder], plan: Plan, clock: Clock, collected: _Pass
+) -> tuple[VideoFacts | None, VideoError | None]:
+    """Fill `clock` and `collected`; what is known of the video, and what stopped it early."""
     facts: VideoFacts | None = None
-    clock, collected, fault = Clock(), _Pass(), None
     try:
         with open_video(path, backend=plan.backend, tier=plan.tier) as reader:
             facts = reader.facts
             try:
                 for frame in sample(clock.watch(reader.frames()), plan.fps, facts.duration_s):
                     _take(collected, frame.time_s, frame.rgb(), encoders, plan.batch)
-            except VideoError as error:
-                fault = error
-                if error.stage == "encode":
-                    collected.batch = []
-            collected.flush(encoders)
-        if not collected.times_s and fault is None:
-            fault = VideoError("zero_frames", "the video stream holds no frames that can be decoded")
+            finally:
+                collected.flush(encoders)  # what was decoded before a fault is kept
+        return facts, None
     except VideoError as error:
-        fault = fault or error
-    row, segments = _result(path, video_id, facts, clock, collected, fault)
-    wall_s = time.perf_counter() - began
-    return Extracted(row, segments, {"decode_s": wall_s - collected.encode_s, "encode_s": collected.encode_s})
+        return facts, error
+    except Exception as error:  # one odd file must not stop the night, whatever a library raises for it
+        return facts, VideoError("crashed", f"{type(error).__name__}: {error}")
 
 
 def _take(collected: _Pass, time_s: float, pixels: Pixels, encoders: Mapping[str, Encoder], batch: int) -> None:
@@ -128,13 +158,15 @@ def _result(
     if times_s:
         bounds = np.array(spans(times_s, end_s))
         for slug, parts in collected.vectors.items():
+            vectors = np.concatenate(parts)
+            count = len(vectors)  # fewer than all if this encoder broke
             segments[slug] = Segments(
-                segment_ids(video_id, len(times_s)),
-                np.array([video_id] * len(times_s), object),
-                bounds[:, 0],
-                bounds[:, 1],
-                np.maximum(0.0, np.array(times_s)),
-                np.concatenate(parts),
+                segment_ids(video_id, count),
+                np.full(count, video_id, object),
+                bounds[:count, 0],
+                bounds[:count, 1],
+                np.maximum(0.0, np.array(times_s[:count])),
+                vectors,
             )
     row = VideoRow(
         video_id=video_id,

@@ -137,7 +137,7 @@ def video_id_of(path: Path) -> str:
 
     Reads at most 16 MiB, so 10 000 tape transfers take minutes, not days. What it does not see: a change of the
     same size in the middle of a large file; the run then notices the new modification time, finds the same id and
-    treats the file as unchanged. Delete the video from the archive (`nightreel remove`) to force it.
+    treats the file as unchanged.
 
     Raises:
         OSError: the file cannot be read, or is not a regular file.

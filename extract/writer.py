@@ -5,7 +5,7 @@ without a commit) is never read. Several writers may work on one archive at once
 that cannot collide.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,8 +24,11 @@ def claim_encoder(store: Store, slug: str, fingerprint: Fingerprint) -> None:
 
     Raises:
         FingerprintMismatch: the folder holds features of another fingerprint; nothing was changed.
+        Damaged: the folder holds features whose fingerprint is lost.
     """
     folder = store.root / "features" / slug
+    if store.video_ids(slug):
+        read_fingerprint(folder)  # a lost one must not be written anew: nobody knows what made the rows
     if not write_json(folder / FILE_NAME, fingerprint, exclusive=True):
         require_same(
             read_fingerprint(folder),
@@ -49,14 +52,19 @@ class Writer:
         """Videos added since the last commit."""
         return len(self._rows)
 
-    def add(self, row: VideoRow, segments: Mapping[str, Segments], *, replaces: str | None = None) -> None:
-        """One video's row and its segments by encoder slug; `replaces` is the id of an older video to remove."""
+    def add(self, row: VideoRow, segments: Mapping[str, Segments]) -> None:
+        """One video's row and its segments by encoder slug; an encoder that is not named keeps the rows it has."""
         self._rows[row.video_id] = row
         for slug, batch in segments.items():
             if len(batch):
                 self._segments.setdefault(slug, {})[row.video_id] = batch
-        if replaces:
-            self._removed.append(replaces)
+
+    def remove(self, video_id: str) -> None:
+        """Hide a video: its row and all its segments, committed or still pending."""
+        self._rows.pop(video_id, None)
+        for batches in self._segments.values():
+            batches.pop(video_id, None)
+        self._removed.append(video_id)
 
     def commit(self) -> None:
         """Make everything added so far visible, or, if this raises or dies, nothing of it."""
@@ -64,27 +72,34 @@ class Writer:
             return
         files = []
         if self._rows:
-            files.append(self._write(VIDEOS, rows_to_table(list(self._rows.values())), list(self._rows)))
+            files.append(self._write(VIDEOS, [rows_to_table(list(self._rows.values()))], list(self._rows)))
         for slug, batches in self._segments.items():
-            table = pa.concat_tables([batch.to_table() for batch in batches.values()])
-            files.append(self._write(slug, table, list(batches)))
+            if batches:
+                files.append(self._write(slug, [batch.to_table() for batch in batches.values()], list(batches)))
         self.store.refresh()
         commit = Commit(next_commit_id(self.store.state), utc_now(), tuple(files), tuple(self._removed))
         write_commit(self.store.root / "commits", commit)
         self._rows, self._segments, self._removed = {}, {}, []
         self.store.refresh()
 
-    def _write(self, table_name: str, table: pa.Table, video_ids: list[str]) -> DataFile:
+    def _write(self, table_name: str, groups: list[pa.Table], video_ids: list[str]) -> DataFile:
         folder = Path("videos") if table_name == VIDEOS else Path("features") / table_name
         relative = folder / f"{time_ordered_id()}.parquet"
         path = self.store.root / relative
-        write_atomic(path, lambda temporary: write_parquet(table, temporary))
-        return DataFile(
-            relative.as_posix(), table_name, table.num_rows, path.stat().st_size, sha256_of(path), tuple(video_ids)
-        )
+        write_atomic(path, lambda temporary: write_parquet(groups, temporary))
+        rows = sum(group.num_rows for group in groups)
+        size = path.stat().st_size
+        return DataFile(relative.as_posix(), table_name, rows, size, sha256_of(path), tuple(video_ids))
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """With zstd (embeddings shrink by about 8 %), dictionaries for strings only, and a checksum on every page."""
-    strings = [f.name for f in table.schema if pa.types.is_string(f.type)]
-    pq.write_table(table, path, compression="zstd", use_dictionary=strings, write_page_checksum=True)
+def write_parquet(groups: Sequence[pa.Table], path: Path) -> None:
+    """One row group per table: of segments, one per video, so that one video can be read without the others.
+
+    With zstd (embeddings shrink by about 8 %), dictionaries for strings only, and a checksum on every page.
+    """
+    schema = groups[0].schema
+    strings = [f.name for f in schema if pa.types.is_string(f.type)]
+    options = {"compression": "zstd", "use_dictionary": strings, "write_page_checksum": True}
+    with pq.ParquetWriter(path, schema, **options) as writer:
+        for group in groups:
+            writer.write_table(group, row_group_size=max(1, group.num_rows))

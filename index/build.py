@@ -5,6 +5,7 @@ force. Exact search reads every vector: S * D * 4 bytes of memory and per query 
 37 GB, too many for this kind of index; below about 100 000 it is the fastest there is).
 """
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..extract.store import Store, utc_now
 from .open import FORMAT_VERSION, INDEX_FILE, read_header
 from .stats import Accumulator
 
+LEFTOVER_S = 3600.0  # no build of this kind takes so long between a file and its header
 PROBES = 64  # stored vectors used as queries to measure recall and latency
 
 
@@ -77,7 +79,7 @@ def build_index(store: Store, slug: str) -> dict[str, Any]:
     all_ids = np.concatenate(ids) if ids else np.zeros(0, np.int64)
     _require_unique(all_ids)
     folder = store.root / "index" / slug
-    old_ids = _old_ids(store, slug)
+    old_ids, replaced = _old_index(store, slug)
     build_id = time_ordered_id()
     stats = null.stats(len(store.video_ids(slug)))
     files = {"vectors": f"{build_id}.faiss", "null": f"{build_id}.npz"}
@@ -103,7 +105,7 @@ def build_index(store: Store, slug: str) -> dict[str, Any]:
         "created": utc_now(),
     }
     write_json(folder / INDEX_FILE, header)
-    _sweep(folder, keep={INDEX_FILE, *files.values()})
+    _sweep(folder, replaced - {INDEX_FILE, *files.values()})
     shown = ("name", "kind", "vectors", "bytes", "recall_at_10", "latency_ms_p50")
     changes = {
         "added": len(np.setdiff1d(all_ids, old_ids)),
@@ -144,17 +146,17 @@ def _require_unique(ids: npt.NDArray[np.int64]) -> None:
         )
 
 
-def _old_ids(store: Store, name: str) -> npt.NDArray[np.int64]:
-    """The ids of the index that is being replaced, or none."""
+def _old_index(store: Store, name: str) -> tuple[npt.NDArray[np.int64], set[str]]:
+    """The ids and the file names of the index that is being replaced, or none."""
     import faiss
 
     folder = store.root / "index" / name
     try:
         header = read_header(store, name)
         old: Any = faiss.read_index(str(folder / header["files"]["vectors"]))
-        return np.asarray(faiss.vector_to_array(old.id_map), np.int64)
+        return np.asarray(faiss.vector_to_array(old.id_map), np.int64), set(header["files"].values())
     except (Damaged, AttributeError, RuntimeError):  # none, or not one of ours: it is replaced anyway
-        return np.zeros(0, np.int64)
+        return np.zeros(0, np.int64), set()
 
 
 def _write_npz(path: Path, **arrays: npt.NDArray[np.float32]) -> None:
@@ -162,8 +164,12 @@ def _write_npz(path: Path, **arrays: npt.NDArray[np.float32]) -> None:
         np.savez(handle, allow_pickle=False, **arrays)
 
 
-def _sweep(folder: Path, keep: set[str]) -> None:
-    """Remove the files of older builds; a reader that has one open keeps it (POSIX), or has read it already."""
+def _sweep(folder: Path, replaced: set[str]) -> None:
+    """Remove the files of the index that was replaced, and what builds that died left an hour ago or earlier.
+
+    Not simply everything else: another build may be writing its files right now.
+    """
     for path in folder.iterdir():
-        if path.name not in keep:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if path.name in replaced or (path.name != INDEX_FILE and time.time() - path.stat().st_mtime > LEFTOVER_S):
+                path.unlink()

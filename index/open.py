@@ -64,21 +64,23 @@ def open_index(store: Store, name: str) -> VectorIndex:
     if not (folder / INDEX_FILE).is_file():
         raise IndexMissing(
             f"archive {store.root} has no index of {name}; expected {folder / INDEX_FILE}.\n"
-            f"Build it with: nightreel index {store.root}"
+            f"Build it with: {how_to_build(store, name)}"
         )
     header = read_header(store, name)
+    if not all((folder / file).is_file() for file in header["files"].values()):
+        header = read_header(store, name)  # replaced between the two looks; the new header names what is there now
     require_same(
         store.encoders().get(header["encoder"], {}),
         {**header["fingerprint"], "dim": header["dim"]},
         MODEL_KEYS,
         other="the index",
-        remedy=f"The index was built from other features. Build it again with: nightreel index {store.root}",
+        remedy=f"The index was built from other features. Build it again with: {how_to_build(store, name)}",
     )
     for key, file in header["files"].items():
         path = folder / file
         if not path.is_file() or sha256_of(path) != header["sha256"][key]:
             raise Damaged(
-                f"index file {path} is missing or not the one that was built. Build it again: nightreel index {store.root}"
+                f"index file {path} is missing or not the one that was built. Build it again: {how_to_build(store, name)}"
             )
     try:
         index = faiss.read_index(str(folder / header["files"]["vectors"]))
@@ -88,9 +90,15 @@ def open_index(store: Store, name: str) -> VectorIndex:
             raise ValueError("its files do not have the size that its header says")
     except (RuntimeError, ValueError, TypeError, OSError, KeyError) as error:
         raise Damaged(
-            f"index {folder} cannot be read ({error}). Build it again: nightreel index {store.root}"
+            f"index {folder} cannot be read ({error}). Build it again: {how_to_build(store, name)}"
         ) from error
     return VectorIndex(header, index, null)
+
+
+def how_to_build(store: Store, name: str) -> str:
+    """The command that builds this index; it names the encoder where there are several."""
+    several = len(list((store.root / "features").glob("*"))) > 1
+    return f"nightreel index {store.root}{f' --encoder {name}' if several else ''}"
 
 
 def read_header(store: Store, name: str) -> dict[str, Any]:
@@ -104,9 +112,7 @@ def read_header(store: Store, name: str) -> dict[str, Any]:
         header = json.loads(path.read_text(encoding="utf-8"))
         _require_header(header)
     except (OSError, ValueError, TypeError) as error:
-        raise Damaged(
-            f"{path} cannot be read ({error}). Build the index again: nightreel index {store.root}"
-        ) from error
+        raise Damaged(f"{path} cannot be read ({error}). Build the index again: {how_to_build(store, name)}") from error
     return dict(header)
 
 

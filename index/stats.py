@@ -24,8 +24,10 @@ class NullStats:
     covariance: FloatArray
     videos: int
 
-    def confidence(self, query: FloatArray, score: float) -> float:
-        """The chance, 0 to 1, that the best of as many unrelated videos as there are would score less than `score`.
+    def confidence(self, query: FloatArray, score: float, looks: float | None = None) -> float:
+        """The chance, 0 to 1, that the best of `looks` unrelated pieces of footage would score less.
+
+        `looks` is how many were there to choose from; by default one per video of the archive.
 
         Under a normal null with the query's own mean and spread, the maximum of V draws is below s with probability
         Phi(z)^V (the extreme-value correction that keeps large archives from looking certain by size alone).
@@ -34,7 +36,7 @@ class NullStats:
         spread = math.sqrt(max(float(query @ self.covariance @ query), 1e-12))
         z = (score - mean) / spread
         log_phi = math.log(max(0.5 * math.erfc(-z / math.sqrt(2)), 1e-300))
-        return math.exp(max(1, self.videos) * log_phi)
+        return math.exp(max(1.0, self.videos if looks is None else looks) * log_phi)
 
 
 class Accumulator:

@@ -19,6 +19,7 @@ from ..extract.encoders.registry import load_encoder, slug
 from ..extract.errors import Refused, UsageError
 from ..extract.fingerprint import MODEL_KEYS, require_same
 from ..extract.store import Store
+from ..extract.videos import VideoRow
 from ..index.build import build_index, choose_encoder
 from ..index.open import VectorIndex, open_index
 from ..index.stats import Accumulator, NullStats
@@ -26,6 +27,7 @@ from .query import Query, as_texts, parse_span
 from .search import Hit, moments_in, search
 
 NO_MATCH_BELOW = 0.5
+LOOK_S = 5.0  # frames this far apart count as independent; a guess, until confidence is calibrated
 NULL_SAMPLE = 20_000  # segments read for the null distribution where there is no index
 
 
@@ -123,9 +125,10 @@ class Archive:
         vector = self.embed(text, image=image, like=like, without=without)
         only = [self.store.find_video(video).video_id] if video is not None else None
         found = search(self.store, self.slug, index, vector, top=top, by=by, only=only)
+        looks = looks_in(self.store.find_video(video)) if video is not None else None
         path_of = {row.video_id: row.path for row in self.store.videos()}
         return [
-            Hit(rank, v, path_of[v], m.start_s, m.end_s, score, index.null.confidence(vector, score))
+            Hit(rank, v, path_of[v], m.start_s, m.end_s, score, index.null.confidence(vector, score, looks))
             for rank, (v, m, score) in enumerate(found, 1)
         ]
 
@@ -144,9 +147,9 @@ class Archive:
                 f"nightreel extract {row.path} --archive {self.store.root} --retry-failed"
             )
         vector = self.embed(text)
-        null = self._null()
+        null, looks = self._null(), looks_in(row)
         hits = [
-            Hit(rank, row.video_id, row.path, m.start_s, m.end_s, m.score, null.confidence(vector, score))
+            Hit(rank, row.video_id, row.path, m.start_s, m.end_s, m.score, null.confidence(vector, score, looks))
             for rank, (m, score) in enumerate(moments_in(segments, vector, top), 1)
         ]
         best = hits[0].confidence if hits else None
@@ -192,6 +195,11 @@ class Archive:
                 if null.count >= NULL_SAMPLE:
                     break
             return null.stats(len(self.store.video_ids(self.slug)))
+
+
+def looks_in(video: VideoRow) -> float:
+    """How many independent pieces a video holds: the longer, the better its best one by chance."""
+    return max(1.0, (video.duration_s or 0.0) / LOOK_S)
 
 
 def timed_ms(began: float) -> float:

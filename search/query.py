@@ -16,6 +16,7 @@ from ..extract.errors import UsageError
 
 Vector = npt.NDArray[np.float32]
 NOT_WEIGHT = 0.5
+LEAST_NORM = 1e-3  # of a question's vector; below, only rounding is left of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class Query:
         vector = np.sum(parts, axis=0)
         if without:
             vector = vector - NOT_WEIGHT * encoder.encode_text(without).sum(0)
+        if np.linalg.norm(vector) < LEAST_NORM:
+            raise UsageError("the parts of the question cancel out, so nothing is left to look for; drop a --not.")
         return unit(vector)
 
 

@@ -104,7 +104,7 @@ def search(
     for video_id in chosen:
         segments = store.segments_of(slug, video_id)
         if len(segments):
-            moments = disjoint(moments_in(segments, query, MOMENTS_PER_VIDEO))
+            moments = disjoint(moments_in(segments, query, max(MOMENTS_PER_VIDEO, 3 * top)))  # overlaps fall away
             if by == "video":  # a video ranks by its best look, which need not be in its likeliest span
                 moments = [max(moments, key=lambda found: found[1])]
             found += [(video_id, moment, score) for moment, score in moments]

@@ -115,7 +115,7 @@ def test_a_link_keeps_its_name(folder: Path) -> None:
         ("empty", "no videos in folder"),
         ("emp*", "only folders without videos"),
         ("gone.txt", "no such file or folder"),
-        ("bad.txt", "names missing.mp4, which is not there"),
+        ("bad.txt", "none of the 1 files that list"),
         ("comments.txt", "names no videos"),
         ("headers.csv", "names no videos"),
         ("columns.csv", "expected one named `path`"),
@@ -126,7 +126,7 @@ def test_a_link_keeps_its_name(folder: Path) -> None:
 )
 def test_what_names_nothing_is_a_usage_error(folder: Path, text: str, said: str) -> None:
     (folder / "empty").mkdir()
-    (folder / "bad.txt").write_text("b.mp4\nmissing.mp4\n")
+    (folder / "bad.txt").write_text("missing.mp4\n")
     (folder / "comments.txt").write_text("# nothing\n\n")
     (folder / "headers.csv").write_text("path,title\n")
     (folder / "columns.csv").write_text("file,title\nb.mp4,x\n")

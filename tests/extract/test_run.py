@@ -210,6 +210,148 @@ def test_an_encoder_that_breaks_costs_one_video(videos: Path, tmp_path: Path, mo
     assert len(Store.open(tmp_path / "a.reel").segments_of("toy", rows["a.mp4"].video_id)) == 2  # the red ones
 
 
+class Breaks(ToyEncoder):
+    """An encoder that takes no frame at all."""
+
+    def encode_frames(self, frames: Frames) -> Embeddings:
+        raise RuntimeError("no kernel image is available")
+
+
+class Small(ToyEncoder):
+    """An encoder on a device with memory for two frames."""
+
+    def encode_frames(self, frames: Frames) -> Embeddings:
+        if len(frames) > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        return super().encode_frames(frames)
+
+
+def test_one_broken_encoder_does_not_cost_the_other(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightreel.extract.run.slug", lambda spec: spec)
+    monkeypatch.setattr("nightreel.extract.run.resolve", lambda spec: spec)
+    monkeypatch.setattr(
+        "nightreel.extract.run.load_encoder", lambda spec, device: {"toy": ToyEncoder, "bad": Breaks}[spec]()
+    )
+    archive = tmp_path / "a.reel"
+    assert extract([str(videos / "a.mp4")], archive, ["toy"]).done == 1
+    assert extract([str(videos / "a.mp4")], archive, ["bad"]).failed == 1
+    row = Store.open(archive).find_video("a.mp4")
+    assert (row.status, row.attempts) == ("done", 2)  # what the first encoder made stays, and stays done
+    assert len(Store.open(archive).segments_of("toy", row.video_id)) == 5
+    report = extract([str(videos / "sub")], archive, ["toy", "bad"])
+    assert (report.partial, report.segments) == (1, {"toy": 4, "bad": 0})
+    assert verify(Store.open(archive)).problems == []
+
+
+def test_batches_are_halved_until_they_fit(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(videos, tmp_path / "plain.reel")
+    monkeypatch.setattr("nightreel.extract.run.load_encoder", lambda spec, device: Small())
+    assert run(videos, tmp_path / "small.reel")["done"] == 2
+    plain, small = Store.open(tmp_path / "plain.reel"), Store.open(tmp_path / "small.reel")
+    for video_id in plain.video_ids("toy"):
+        np.testing.assert_array_equal(
+            plain.segments_of("toy", video_id).embedding, small.segments_of("toy", video_id).embedding
+        )
+
+
+def test_a_disk_that_is_away_costs_nothing(tmp_path: Path, make_film: MakeFilm) -> None:
+    film = make_film(tmp_path / "nas" / "tape.mp4", [("red", 3.0)])
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").symlink_to(film)
+    archive = tmp_path / "a.reel"
+    run(tmp_path / "videos", archive)
+    (tmp_path / "nas").rename(tmp_path / "away")
+    report = run(tmp_path / "videos", archive)
+    assert (report["failed"], report["failures"][0]["error_kind"]) == (1, "unreadable")  # type: ignore[index]
+    row = Store.open(archive).find_video("a.mp4")
+    assert (row.status, len(Store.open(archive).segments_of("toy", row.video_id))) == ("done", 3)
+    (tmp_path / "away").rename(tmp_path / "nas")
+    assert run(tmp_path / "videos", archive)["skipped"] == 1
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_again(
+    tmp_path: Path, make_film: MakeFilm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = make_film(tmp_path / "videos" / "a.mkv", [("red", 3.0)])
+
+    class Grows(ToyEncoder):
+        def encode_frames(self, frames: Frames) -> Embeddings:
+            with open(film, "ab") as handle:
+                handle.write(b"more")
+            return super().encode_frames(frames)
+
+    monkeypatch.setattr("nightreel.extract.run.load_encoder", lambda spec, device: Grows())
+    assert run(film.parent, tmp_path / "a.reel")["partial"] == 1
+    assert "changed while" in (Store.open(tmp_path / "a.reel").find_video("a.mkv").error or "")
+    monkeypatch.undo()
+    assert run(film.parent, tmp_path / "a.reel")["done"] == 1
+    assert run(film.parent, tmp_path / "a.reel")["skipped"] == 1
+    assert [row.status for row in Store.open(tmp_path / "a.reel").videos()] == ["done"]
+
+
+def test_a_copy_over_another_video_replaces_it(videos: Path, tmp_path: Path, make_film: MakeFilm) -> None:
+    archive = tmp_path / "a.reel"
+    make_film(videos / "other.mp4", [("white", 6.0)])
+    run(videos, archive)
+    shutil.copy(videos / "other.mp4", videos / "a.mp4")
+    run(videos, archive)
+    store = Store.open(archive)
+    assert "a.mp4" not in {Path(row.path).name for row in store.videos()}  # it is a copy now; its old film is gone
+    assert sum(len(batch) for batch in store.segments("toy")) == 4 + 6
+    assert verify(store).problems == []
+
+
+def test_whatever_a_library_raises_costs_one_video(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightreel.extract import video
+    from nightreel.extract.decode.base import Reader
+
+    real = video.open_video
+
+    def odd(path: Path, **options: str) -> Reader:
+        if path.name == "a.mp4":
+            raise TypeError("unsupported operand")
+        return real(path, **options)
+
+    monkeypatch.setattr(video, "open_video", odd)
+    assert run(videos, tmp_path / "a.reel")["done"] == 1
+    row = Store.open(tmp_path / "a.reel").find_video("a.mp4")
+    assert (row.error_kind, row.error) == ("crashed", "TypeError: unsupported operand")
+
+
+def test_metadata_survives_a_run_without_it(videos: Path, tmp_path: Path, make_film: MakeFilm) -> None:
+    from nightreel.extract.metadata import read_metadata
+
+    table = videos / "tapes.csv"
+    table.write_text("path,place,year\na.mp4,Oslo,\nsub/b.mkv,Rome,1991\n")
+    for _ in range(3):
+        run(videos, tmp_path / "a.reel", metadata=read_metadata(table))
+    assert len(Store.open(tmp_path / "a.reel").commit_ids) == 1  # an empty cell is no change
+    os.utime(videos / "a.mp4", (1, 1))
+    run(videos, tmp_path / "a.reel", retry_failed=True)
+    assert dict(Store.open(tmp_path / "a.reel").find_video("a.mp4").metadata) == {"place": "Oslo"}
+
+
+def test_the_documented_query_gives_the_rows_that_count(videos: Path, tmp_path: Path) -> None:
+    import re
+
+    import duckdb
+
+    archive = tmp_path / "a.reel"
+    run(videos, archive)
+    (videos / "a.mp4").rename(videos / "moved.mp4")
+    run(videos, archive)
+    text = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    query = re.search(r"```sql\n(.*?)```", text, re.S).group(1).replace("conse", "toy")  # type: ignore[union-attr]
+    query = query.replace("'features", f"'{archive}/features").replace("'videos", f"'{archive}/videos")
+    rows = duckdb.sql(query).fetchall()
+    names = [Path(row[0]).name for row in rows]
+    assert (len(rows), names.count("moved.mp4"), names.count("b.mkv")) == (9, 5, 4)
+
+
 def test_ctrl_c_keeps_the_videos_that_were_finished(videos: Path, tmp_path: Path) -> None:
     def stop(progress: Progress) -> None:
         raise KeyboardInterrupt
