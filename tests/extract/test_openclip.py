@@ -85,6 +85,22 @@ def test_frames_as_open_clip_sees_them(tmp_path: Path, resize_mode: str, interpo
     assert cosine.min() > 0.999, dict(zip(SHAPES, cosine, strict=True))
 
 
+def test_real_frames_as_open_clip_sees_them(tmp_path: Path) -> None:
+    """Photographs, square, wide and tall, larger and smaller than the model's input."""
+    pytest.importorskip("skimage", reason="needs the extra [demo]")
+    from nightreel.demo.films import photographs
+
+    folder = write_folder(tmp_path / "model")
+    ours = load_encoder(f"openclip:{folder}")
+    frames = []
+    for photo in photographs().values():
+        frames += [photo, photo[:200, :200], photo[60:240], photo[:, 80:200], photo[::12, ::12]]
+    frames = [np.ascontiguousarray(frame) for frame in frames]
+    got = np.concatenate([ours.encode_frames(frame[None]) for frame in frames])
+    cosine = (got * by_open_clip(folder, frames)).sum(axis=1)
+    assert cosine.min() >= 0.999, sorted(cosine)[:5]
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("size", [32, (32, 32), (24, 40), (40, 24)], ids=str)
 @pytest.mark.parametrize("resize_mode", ["shortest", "squash", "longest"])

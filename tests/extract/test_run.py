@@ -382,4 +382,7 @@ def test_awkward_files_come_out_as_expected(shared_data: Path, tmp_path: Path) -
                 wrong.append((expected["file"], size))
     assert wrong == []
     assert len(rows) == report["videos"] == 130
-    assert verify(Store.open(tmp_path / "a.reel")).problems == []
+    store = Store.open(tmp_path / "a.reel")
+    assert verify(store).problems == []
+    good = {row.video_id for row in rows.values() if row.status != "failed"}
+    assert set(store.video_ids("toy")) == good  # and so all of them can be found

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -293,3 +294,12 @@ def test_summary_counts_what_is_visible_and_failures_what_is_not_done(colours: A
     assert found["encoders"]["toy"]["videos"] == 3
     assert found["video_s"] == 13.0
     assert [row["path"] for row in failures(colours.store)] == ["/films/bad.mp4"]
+
+
+def test_builds_at_once_leave_an_index_that_opens(colours: Any) -> None:
+    code = "import sys; from nightreel.cli import app; app(['index', sys.argv[1], '--json'])"
+    command = [sys.executable, "-c", code, str(colours.root)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    ends = [(*process.communicate(), process.returncode) for process in running]
+    assert [code for _, _, code in ends] == [0, 0, 0], ends
+    assert open_index(colours.store, "toy").size == 15

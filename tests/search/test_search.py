@@ -78,6 +78,15 @@ def test_a_long_video_does_not_win_by_its_length(make_archive: Any) -> None:
     assert [hit[0] for hit in found(archive, "red", by="video")] == ["short.mp4", "long.mp4"]
 
 
+def test_as_many_moments_of_one_video_as_are_asked_for(make_archive: Any) -> None:
+    archive = make_archive()
+    archive.add("flashes.mp4", (["blue"] * 47 + ["red"] * 3) * 12)
+    hits = found(archive, "red", top=12)
+    assert len(hits) == 12
+    assert sorted(start % 50 for _, start, _, _ in hits) == [47.0] * 12
+    assert len(found(archive, "red", top=4)) == 4
+
+
 def test_a_long_video_does_not_crowd_the_others_out(make_archive: Any) -> None:
     """The best 1280 frames are all of one video; the others must be found nevertheless."""
     archive = make_archive()
