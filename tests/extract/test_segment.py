@@ -61,7 +61,7 @@ def test_ids_stay_within_the_video_up_to_the_last_and_no_further() -> None:
 def test_arrow_and_parquet_give_back_the_same_bits(tmp_path: Path, count: int, dim: int) -> None:
     segments = some(count, dim)
     assert same(segments, Segments.from_table(segments.to_table()))
-    write_parquet(segments.to_table(), tmp_path / "s.parquet")
+    write_parquet([segments.to_table()], tmp_path / "s.parquet")
     table = pq.read_table(tmp_path / "s.parquet")
     assert table.schema == segment_schema(dim, ["luma"])
     assert same(segments, Segments.from_table(table))
@@ -124,7 +124,7 @@ def test_a_vector_without_direction_is_named(bad: float) -> None:
 
 def test_duckdb_and_polars_read_the_file_as_it_is(tmp_path: Path) -> None:
     segments, path = some(5, 8), tmp_path / "s.parquet"
-    write_parquet(segments.to_table(), path)
+    write_parquet([segments.to_table()], path)
     wide = segments.embedding.astype(np.float32)
 
     rows = duckdb.sql(f"select segment_id, video_id, start_s, embedding from '{path}' order by segment_id").fetchall()

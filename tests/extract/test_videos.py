@@ -74,7 +74,7 @@ def test_rows_come_back_as_they_were() -> None:
 
 
 def test_parquet_keeps_the_declared_schema(tmp_path: Path) -> None:
-    write_parquet(rows_to_table([FULL, VideoRow("cd", NOT_UTF8, "failed")]), tmp_path / "v.parquet")
+    write_parquet([rows_to_table([FULL, VideoRow("cd", NOT_UTF8, "failed")])], tmp_path / "v.parquet")
     table = pq.read_table(tmp_path / "v.parquet")
     assert table.schema.names[: len(VIDEO_SCHEMA)] == VIDEO_SCHEMA.names
     assert all(table.schema.field(f.name) == f for f in VIDEO_SCHEMA)
@@ -90,8 +90,8 @@ def test_values_of_two_types_in_one_column_become_text_instead_of_losing_the_nig
 
 
 def test_duckdb_and_polars_read_commits_with_different_columns(tmp_path: Path) -> None:
-    write_parquet(rows_to_table([FULL]), tmp_path / "1.parquet")
-    write_parquet(rows_to_table([VideoRow("cd", NOT_UTF8, "failed")]), tmp_path / "2.parquet")
+    write_parquet([rows_to_table([FULL])], tmp_path / "1.parquet")
+    write_parquet([rows_to_table([VideoRow("cd", NOT_UTF8, "failed")])], tmp_path / "2.parquet")
     query = f"select video_id, title, year from read_parquet('{tmp_path}/*.parquet', union_by_name=true) order by 1"
     assert duckdb.sql(query).fetchall() == [("ab12", "Night", 1984), ("cd", None, None)]
     frame = polars.concat([polars.read_parquet(tmp_path / f"{n}.parquet") for n in (1, 2)], how="diagonal")
