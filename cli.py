@@ -46,7 +46,7 @@ def extract(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...", help="Files, folders, globs, or a .txt/.csv/.parquet list.", show_default=False
+            metavar="INPUT", help="Files, folders, globs, or a .txt/.csv/.parquet list.", show_default=False
         ),
     ],
     archive: Annotated[Path, typer.Option(metavar="DIR", help="The archive to make or to add to.", show_default=False)],
@@ -112,7 +112,7 @@ def index(archive: ArchiveDir, encoder: EncoderOption = None, json: Json = False
 def search(
     archive: ArchiveDir,
     text: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]...", help="One sentence, or several.", show_default=False)
+        list[str] | None, typer.Argument(metavar="TEXT", help="One sentence, or several.", show_default=False)
     ] = None,
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture the footage should look like.")] = None,
     like: Annotated[
@@ -124,6 +124,7 @@ def search(
     top: Annotated[int, typer.Option(metavar="K", min=1, help="How many results.")] = 10,
     by: Annotated[str, typer.Option(metavar="moment|video", help="Rank moments, or each video once.")] = "moment",
     video: Annotated[str | None, typer.Option(metavar="PATH|ID", help="Search in one video only.")] = None,
+    export: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Cut the results out, as MP4 files.")] = None,
     encoder: EncoderOption = None,
     device: Device = "auto",
     json: Json = False,
@@ -133,7 +134,7 @@ def search(
     The encoder of the archive's features is found from the archive. `confidence` is a first estimate, 0 to 1, of the
     chance that unrelated footage would score less.
     """
-    from .report import hits_table, warn_if_stale
+    from .report import export_hits, hits_table, warn_if_stale
     from .search.archive import Archive, timed_ms
 
     opened = Archive(archive, encoder, device)
@@ -151,6 +152,8 @@ def search(
         )
     else:
         typer.echo(hits_table(hits))
+    if export is not None:
+        export_hits(hits, export)
 
 
 @app.command(epilog="Example: nightreel ground videos.reel 'the mayor cuts the ribbon' --video tape_0412.mp4")

@@ -107,6 +107,15 @@ def warn_if_stale(archive: "Archive") -> None:
         )
 
 
+def export_hits(hits: "Sequence[Hit]", folder: Path) -> None:
+    """Cut hits out, saying on stderr what was written and what could not be."""
+    from .search.cut import export
+
+    for hit, result in export(hits, folder):
+        told = f"wrote {printable(result)}" if isinstance(result, Path) else f"rank {hit.rank}: not cut: {result}"
+        typer.echo(told, err=True)
+
+
 def clock(seconds: float) -> str:
     """3725.4 -> `1:02:05.4`, 65.2 -> `1:05.2`."""
     minutes, rest = divmod(round(seconds, 1), 60)

@@ -116,6 +116,13 @@ def test_search_by_picture_by_example_and_without(archive: Path, tmp_path: Path)
     assert (without["start_s"], without["end_s"]) == (4.0, 7.0)
 
 
+def test_results_are_cut_out(archive: Path, tmp_path: Path) -> None:
+    done = nightreel("search", archive, "green", "--top", "1", "--export", tmp_path / "cuts", "--json")
+    assert len(done.json["results"]) == 1
+    assert "001_red_4.0-7.0.mp4" in done.err
+    assert (tmp_path / "cuts" / "001_red_4.0-7.0.mp4").stat().st_size > 0
+
+
 def test_some_videos_failed_is_exit_3_and_they_are_listed(videos: Path, tmp_path: Path) -> None:
     (videos / "bad\nname.mp4").write_bytes(b"no video")
     done = nightreel("extract", videos, "--archive", tmp_path / "a.reel", "--encoder", "toy", "--json")
