@@ -6,7 +6,8 @@ hits); each shortlisted video's whole curve then goes through `find_moments`, th
 Moments of different videos are ranked by raw inner products: the mean of the `PEAK` best frames inside the moment. A
 mean, so that a long video does not win by having more chances; of few frames, so that one good look is enough.
 
-Costs one FAISS query and one small Parquet read per shortlisted video (about 2 ms each).
+Costs one FAISS query, and per shortlisted video (20 at least) one row group read and its grounding: 25 ms together for
+half an hour of D = 384 (60 such videos: top 1 in 0.8 s, top 10 in 1.5 s on two cores).
 """
 
 from collections.abc import Iterable
