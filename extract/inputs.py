@@ -64,16 +64,26 @@ def _absolute(path: Path) -> Path:
 
 
 def _walk(folder: Path) -> list[Path]:
-    files = []
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    """Videos below a folder, through links too, each folder once; a subfolder that cannot be listed stands for itself,
+    so that it fails on record."""
+    files: list[Path] = []
+    seen: set[str] = set()
+    unlisted: list[Path] = []
+    for parent, folders, names in os.walk(
+        folder, followlinks=True, onerror=lambda error: unlisted.append(Path(error.filename))
+    ):
+        real = os.path.realpath(parent)
+        if real in seen:  # a link back up, or two links to one folder
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         files += [
             _absolute(Path(parent, name))
             for name in sorted(names)
             if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
         ]
-    return files
+    return files + [_absolute(path) for path in unlisted]
 
 
 def _from_list(path: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from .errors import Damaged, NotAnArchive, UsageError, WrongVersion
 from .files import write_json
 from .fingerprint import FILE_NAME, Fingerprint, read_fingerprint
 from .segment import ROW_BITS, Segments, segment_ids, segment_schema
-from .videos import VIDEO_SCHEMA, VideoRow, table_to_rows
+from .videos import VIDEO_SCHEMA, VideoRow, table_to_rows, video_id_of
 
 FORMAT = "nightreel"
 VERSION = 1
@@ -106,7 +106,7 @@ class Store:
         return rows
 
     def find_video(self, path_or_id: str) -> VideoRow:
-        """The video with this id, path, or (where only one matches) file name or beginning of an id.
+        """The video with this id, path, or (where only one matches) file name or beginning of an id, or this content.
 
         Raises:
             UsageError: none or several match; the message lists the nearest.
@@ -123,6 +123,10 @@ class Store:
             if found:
                 listed = "\n  ".join(f"{r.video_id}  {r.path}" for r in found[:8])
                 raise UsageError(f"{path_or_id!r} names {len(found)} videos; give one's id or whole path:\n  {listed}")
+        content = video_id_of(Path(path_or_id)) if os.path.isfile(path_or_id) else None  # a copy of a known video
+        copies = [r for r in rows if r.video_id == content]
+        if copies:
+            return copies[0]
         names = "\n  ".join(f"{r.video_id}  {Path(r.path).name}" for r in rows[:8])
         more = f"\n  ... and {len(rows) - 8} more" if len(rows) > 8 else ""
         raise UsageError(

@@ -76,6 +76,8 @@ def check_regular_file(path: str | Path) -> None:
     """Say in plain words why `path` cannot be read: opening a named pipe would wait for ever."""
     try:
         mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            os.scandir(path).close()  # says so if it may not be listed, which is why it is here at all
         if not stat.S_ISREG(mode):
             what = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
             raise VideoError("unreadable", f"it is {what}; expected a video file", stage="open")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from nightreel.extract.errors import UsageError
+from nightreel.extract.decode.faults import check_regular_file
+from nightreel.extract.errors import UsageError, VideoError
 from nightreel.extract.inputs import SUFFIXES, expand
 
 NAMES = ("b.mp4", "a.MKV", "notes.txt", "sub/c.webm", "sub/deep/d.mov", ".hidden/e.mp4", ".f.mp4", "sub/nothing.jpg")
@@ -141,3 +142,32 @@ def test_what_names_nothing_is_a_usage_error(folder: Path, text: str, said: str)
 def test_the_suffixes_are_lower_case_with_a_dot() -> None:
     assert all(s.startswith(".") and s == s.lower() for s in SUFFIXES)
     assert {".mp4", ".mkv", ".webm", ".avi", ".mov", ".mxf"} <= SUFFIXES
+
+
+def test_linked_folders_are_followed_once_and_loops_end(tmp_path: Path) -> None:
+    (tmp_path / "nas").mkdir()
+    (tmp_path / "nas" / "a.mp4").write_bytes(b"x")
+    top = tmp_path / "videos"
+    (top / "sub").mkdir(parents=True)
+    (top / "sub" / "up").symlink_to(top)
+    (top / "one").symlink_to(tmp_path / "nas")
+    (top / "two").symlink_to(tmp_path / "nas")
+    assert expand([str(top)]) == [top / "one" / "a.mp4"]
+
+
+def test_a_folder_that_cannot_be_listed_fails_on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests may run as root, who may list everything; so the system's answer is made up."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "a.mp4").write_bytes(b"x")
+    (tmp_path / "shut").mkdir()
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert expand([str(tmp_path)]) == [tmp_path / "open" / "a.mp4", tmp_path / "shut"]
+    with pytest.raises(VideoError, match="no permission"):
+        check_regular_file(tmp_path / "shut")

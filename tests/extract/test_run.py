@@ -92,8 +92,10 @@ def test_moved_files_are_recognised_and_copies_are_duplicates(videos: Path, tmp_
     assert (report.done, report.skipped) == (0, 5)
     assert any(note.startswith("renamed.mp4: moved from") for note in notes)
     assert any(note.startswith("copy.mkv: the same content as") for note in notes)
-    names = sorted(Path(row.path).name for row in Store.open(archive).videos())
+    store = Store.open(archive)
+    names = sorted(Path(row.path).name for row in store.videos())
     assert names == ["b.mkv", "broken.mp4", "empty.mp4", "renamed.mp4"]
+    assert Path(store.find_video(str(videos / "copy.mkv")).path).name == "b.mkv"  # a copy names its original
 
 
 @pytest.mark.parametrize("kept_first", [True, False], ids=["old-name-sorts-last", "old-name-sorts-first"])
