@@ -259,8 +259,10 @@ def demo(
 ) -> None:
     """The whole way, offline, in about a minute: on small films it makes itself, or on FOLDER."""
     from .demo.tour import run_demo
+    from .report import extract_progress
 
-    result = run_demo(folder, say=lambda line: typer.echo(line, err=json))
+    with extract_progress() as on_progress:
+        result = run_demo(folder, lambda line: typer.echo(line, err=json), on_progress)
     if json:
         print_json(result)
 

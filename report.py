@@ -24,7 +24,8 @@ def status(what: str) -> Iterator[None]:
 
 @contextmanager
 def extract_progress() -> "Iterator[Callable[[Progress], None]]":
-    """A bar with count, failures and ETA on stderr; where stderr is no terminal, one line per failure."""
+    """A bar with count and ETA on stderr, from the first video to the last; failures are said as they come, and are
+    all that is said where stderr is no terminal."""
     from rich import progress as bars
     from rich.console import Console
 
@@ -35,18 +36,25 @@ def extract_progress() -> "Iterator[Callable[[Progress], None]]":
         bars.MofNCompleteColumn(),
         bars.TimeRemainingColumn(),
     )
-    with bars.Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("loading the encoder", total=None)
+    # stdout stays what it is: it may be a file, and what is printed to it is data.
+    bar = bars.Progress(
+        *columns, console=console, disable=not console.is_terminal, transient=True, redirect_stdout=False
+    )
+    task = bar.add_task("", total=None)
 
-        def show(progress: "Progress") -> None:
-            bar.update(task, total=progress.of, completed=progress.number, description=progress.path.name[:40])
-            if progress.outcome in ("failed", "partial"):
-                name = printable(progress.path)
-                console.print(
-                    f"{progress.outcome}: {name}: {progress.note}", markup=False, highlight=False, soft_wrap=True
-                )
+    def show(progress: "Progress") -> None:
+        bar.start()
+        bar.update(task, total=progress.of, completed=progress.number, description=progress.path.name[:40])
+        if progress.outcome in ("failed", "partial"):
+            name = printable(progress.path)
+            console.print(f"{progress.outcome}: {name}: {progress.note}", markup=False, highlight=False, soft_wrap=True)
+        if progress.number == progress.of:
+            bar.stop()
 
+    try:
         yield show
+    finally:
+        bar.stop()
 
 
 def print_extract_report(report: "Report", archive: Path) -> None:

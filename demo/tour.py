@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..extract.run import Settings, extract
+from ..extract.run import Progress, Settings, extract
 from ..search.archive import Archive
 from ..search.moment import Moment, iou
 from ..search.search import Hit
@@ -27,9 +27,10 @@ GROUNDED = {
 OWN_QUERIES = ("a person", "an animal", "a car on a road", "trees and plants", "a table")
 
 Say = Callable[[str], None]
+OnProgress = Callable[[Progress], None]
 
 
-def run_demo(folder: Path | None, say: Say = print) -> dict[str, Any]:
+def run_demo(folder: Path | None, say: Say = print, on_progress: OnProgress = lambda progress: None) -> dict[str, Any]:
     """The tour on `folder`'s videos, or on the demo's own films where it is None.
 
     Returns:
@@ -37,17 +38,17 @@ def run_demo(folder: Path | None, say: Say = print) -> dict[str, Any]:
     """
     began = time.perf_counter()
     if folder is not None:
-        result = _tour_of_folder(folder, say)
+        result = _tour_of_folder(folder, say, on_progress)
     else:
         with tempfile.TemporaryDirectory(prefix="nightreel-demo-") as scratch:
-            result = _tour_of_films(Path(scratch), say)
+            result = _tour_of_films(Path(scratch), say, on_progress)
     result["wall_s"] = round(time.perf_counter() - began, 1)
     say(f"\nThe demo took {result['wall_s']} s.")
     return result
 
 
-def _prepare(videos: str, archive: Path, say: Say) -> Archive:
-    report = extract([videos], archive, [ENCODER], Settings())
+def _prepare(videos: str, archive: Path, say: Say, on_progress: OnProgress) -> Archive:
+    report = extract([videos], archive, [ENCODER], Settings(), on_progress)
     stages = ", ".join(f"{name.removesuffix('_s')} {seconds:.1f} s" for name, seconds in report.stages.items())
     say(
         f"extract: {report.done + report.partial} of {report.videos} videos, {report.video_s:.0f} s of video, "
@@ -61,10 +62,10 @@ def _prepare(videos: str, archive: Path, say: Say) -> Archive:
     return opened
 
 
-def _tour_of_films(scratch: Path, say: Say) -> dict[str, Any]:
+def _tour_of_films(scratch: Path, say: Say, on_progress: OnProgress) -> dict[str, Any]:
     say("Making five small films out of eight photographs ...")
     make_films(scratch / "films")
-    archive = _prepare(str(scratch / "films"), scratch / "films.reel", say)
+    archive = _prepare(str(scratch / "films"), scratch / "films.reel", say, on_progress)
     truth = {film.name: film.truth() for film in FILMS}
     say("\nSearch: which film, and where in it?")
     right = sum(_search_once(archive, photo, truth, say) for photo in SEARCHED)
@@ -101,9 +102,9 @@ def _iou(hit: Hit, start_s: float, end_s: float) -> float:
     return iou(Moment(hit.start_s, hit.end_s, 0.0), Moment(start_s, end_s, 0.0))
 
 
-def _tour_of_folder(folder: Path, say: Say) -> dict[str, Any]:
+def _tour_of_folder(folder: Path, say: Say, on_progress: OnProgress) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nightreel-demo-") as scratch:
-        archive = _prepare(str(folder), Path(scratch) / "own.reel", say)
+        archive = _prepare(str(folder), Path(scratch) / "own.reel", say, on_progress)
         say("\nFive sentences to try; ask your own with `nightreel search` after `nightreel extract`.")
         for text in OWN_QUERIES:
             say(f"  {text}")
