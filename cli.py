@@ -135,13 +135,13 @@ def search(
     chance that unrelated footage would score less.
     """
     from .report import export_hits, hits_table, warn_if_stale
-    from .search.archive import Archive, timed_ms
+    from .search.archive import Archive
 
     opened = Archive(archive, encoder, device)
     opened.load()
     began = time.perf_counter()
     hits = opened.search(text, image=image, like=like, without=without or (), top=top, by=by, video=video)
-    took_ms = timed_ms(began)
+    took_ms = round((time.perf_counter() - began) * 1e3, 2)
     warn_if_stale(opened)
     query = " + ".join(text or [f"image {image}" if image else f"like {like}"])
     if json:

@@ -37,6 +37,7 @@ class Store:
         self.state = State()
         self._seen: set[str] = set()
         self._commits: list[Commit] = []
+        self._videos: list[VideoRow] | None = None  # of this state, once somebody asked
         self.refresh()
 
     @classmethod
@@ -84,6 +85,7 @@ class Store:
                 self._commits.append(read_commit(path))
                 self._seen.add(path.name)
         self.state = visible(self._commits)
+        self._videos = None
 
     @property
     def commit_ids(self) -> list[str]:
@@ -97,13 +99,12 @@ class Store:
     # --- videos -----------------------------------------------------------------------------------------
 
     def videos(self) -> list[VideoRow]:
-        """All visible videos, oldest commit first."""
-        rows: list[VideoRow] = []
-        for file in self.state.files(VIDEOS):
-            for row in table_to_rows(self._read(file)):
-                if self.state.rows[VIDEOS].get(row.video_id) is file:
-                    rows.append(row)
-        return rows
+        """All visible videos, oldest commit first; read once per state, since every search asks for them."""
+        if self._videos is None:
+            counts = self.state.rows.get(VIDEOS, {})
+            rows = ((file, row) for file in self.state.files(VIDEOS) for row in table_to_rows(self._read(file)))
+            self._videos = [row for file, row in rows if counts.get(row.video_id) is file]
+        return list(self._videos)
 
     def find_video(self, path_or_id: str) -> VideoRow:
         """The video with this id, path, or (where only one matches) file name or beginning of an id, or this content.

@@ -71,11 +71,13 @@ def build_index(store: Store, slug: str) -> dict[str, Any]:
     index = faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
     null = Accumulator(dim)
     ids: list[npt.NDArray[np.int64]] = []
+    probes: list[npt.NDArray[np.float32]] = [np.zeros((0, dim), np.float32)]
     for batch in store.segments(slug):
         vectors = batch.embedding.astype(np.float32)
         index.add_with_ids(vectors, batch.segment_id)
         null.add(vectors)
         ids.append(batch.segment_id)
+        probes.append(vectors[:: max(1, len(batch) // 8)])
     all_ids = np.concatenate(ids) if ids else np.zeros(0, np.int64)
     _require_unique(all_ids)
     folder = store.root / "index" / slug
@@ -85,7 +87,7 @@ def build_index(store: Store, slug: str) -> dict[str, Any]:
     files = {"vectors": f"{build_id}.faiss", "null": f"{build_id}.npz"}
     write_atomic(folder / files["vectors"], lambda path: faiss.write_index(index, str(path)))
     write_atomic(folder / files["null"], lambda path: _write_npz(path, mean=stats.mean, covariance=stats.covariance))
-    recall, latency_ms = measure(index, store, slug)
+    recall, latency_ms = measure(index, np.concatenate(probes), store, slug)
     header = {
         "version": FORMAT_VERSION,
         "name": slug,
@@ -114,13 +116,13 @@ def build_index(store: Store, slug: str) -> dict[str, Any]:
     return {**{key: header[key] for key in shown}, **changes}
 
 
-def measure(index: Any, store: Store, slug: str) -> tuple[float | None, float | None]:
+def measure(index: Any, probes: npt.NDArray[np.float32], store: Store, slug: str) -> tuple[float | None, float | None]:
     """Recall@10 of the index against brute force over Parquet, and the median time of a query in milliseconds.
 
-    Queries are `PROBES` stored vectors. Ties are tolerated: a hit counts if it scores no less than the tenth best.
+    Queries are `PROBES` of the stored vectors (P, D) in `probes`. Ties are tolerated: a hit counts if it scores no less
+    than the tenth best.
     """
-    probes = np.concatenate([b.embedding[:: max(1, len(b) // 8)] for b in store.segments(slug)] or [np.zeros((0, 1))])
-    queries = probes[:: max(1, len(probes) // PROBES)][:PROBES].astype(np.float32)
+    queries = probes[:: max(1, len(probes) // PROBES)][:PROBES]
     if not len(queries):
         return None, None
     k = min(10, int(index.ntotal))

@@ -5,7 +5,6 @@ for hit in Archive("videos.reel").search("a dog catches a frisbee", top=5):
     print(hit.path, hit.start_s, hit.end_s)
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,9 +122,9 @@ class Archive:
             raise UsageError(f"expected by 'moment' or 'video' and top of at least 1, got {by = } and {top = }.")
         index = self.index
         vector = self.embed(text, image=image, like=like, without=without)
-        only = [self.store.find_video(video).video_id] if video is not None else None
+        row = self.store.find_video(video) if video is not None else None
+        only, looks = ([row.video_id], looks_in(row)) if row else (None, None)
         found = search(self.store, self.slug, index, vector, top=top, by=by, only=only)
-        looks = looks_in(self.store.find_video(video)) if video is not None else None
         path_of = {row.video_id: row.path for row in self.store.videos()}
         return [
             Hit(rank, v, path_of[v], m.start_s, m.end_s, score, index.null.confidence(vector, score, looks))
@@ -200,8 +199,3 @@ class Archive:
 def looks_in(video: VideoRow) -> float:
     """How many independent pieces a video holds: the longer, the better its best one by chance."""
     return max(1.0, (video.duration_s or 0.0) / LOOK_S)
-
-
-def timed_ms(began: float) -> float:
-    """Milliseconds since `time.perf_counter()` said `began`."""
-    return round((time.perf_counter() - began) * 1e3, 2)

@@ -86,7 +86,7 @@ def find_moments(
         scores: (T,) how well each segment fits; any scale, higher is better.
         start_s, end_s: (T,) the segments, half-open seconds, in time order; gaps and overlaps are fine.
         features: (T, D) the segments' embeddings and
-        query: (D,) the query's, of the same space: given both, scores are sharpened by feedback.
+        query: (D,) the query's, of the same space: given both, scores are sharpened by feedback and steadied within shots.
         top: at most how many moments.
 
     Returns:

@@ -20,7 +20,7 @@ from ..extract.segment import ROW_BITS, Segments, segment_ids
 from ..extract.store import Store
 from ..index.open import VectorIndex
 from .ground import find_moments
-from .moment import Moment
+from .moment import Moment, nms
 
 Vector = npt.NDArray[np.float32]
 
@@ -77,15 +77,12 @@ def moments_in(segments: Segments, query: Vector, top: int) -> list[tuple[Moment
 
 def disjoint(moments: list[tuple[Moment, float]]) -> list[tuple[Moment, float]]:
     """Without those that share footage with a better one: variants of one answer help a metric, not a person."""
-    kept: list[tuple[Moment, float]] = []
-    for moment, score in moments:
-        if all(moment.start_s >= other.end_s or moment.end_s <= other.start_s for other, _ in kept):
-            kept.append((moment, score))
-    return kept
+    kept = set(nms([moment for moment, _ in moments], 0.0))
+    return [(moment, score) for moment, score in moments if moment in kept]
 
 
 def peak_score(scores: Vector, segments: Segments, moment: Moment) -> float:
-    """Mean of the `PEAK` best frame scores whose segments begin inside the moment."""
+    """Mean of the `PEAK` best frame scores whose segments share footage with the moment."""
     inside = (segments.start_s < moment.end_s) & (segments.end_s > moment.start_s)
     return float(np.sort(scores[inside])[-PEAK:].mean())
 

@@ -5,16 +5,25 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-# With importlib mode test folders are not on the path, so the fixtures of `archives.py` are loaded by its file name.
-_SPEC = importlib.util.spec_from_file_location("archives", Path(__file__).parent / "archives.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-archives = sys.modules["archives"] = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(archives)
+
+def _load(name: str, path: Path) -> ModuleType:
+    """A helper module by its file: with importlib mode, test folders are not on the path."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# Tests say `import decode_films`; the fixtures of `archives` are passed on below.
+_load("decode_films", Path(__file__).parent / "extract" / "decode_films.py")
+archives = _load("archives", Path(__file__).parent / "archives.py")
 make_archive, colours = archives.make_archive, archives.colours
 
 COLOURS = {

@@ -5,33 +5,18 @@ world.
 cannot rot.
 """
 
-import importlib.util
 import json
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import decode_films as films
 import numpy as np
 import pytest
 from nightreel.extract.decode.open import BACKENDS, open_video
 from nightreel.extract.errors import UsageError, VideoError
 
-
-def _helper() -> ModuleType:
-    """`decode_films.py` beside this file (with importlib mode, test folders are not on the path)."""
-    if "decode_films" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("decode_films", Path(__file__).with_name("decode_films.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules["decode_films"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["decode_films"])
-    return sys.modules["decode_films"]
-
-
-films = _helper()
 AWKWARD = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "awkward"
 
 KNOWN_WRONG: dict[str, dict[str, str]] = {

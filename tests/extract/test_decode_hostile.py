@@ -3,32 +3,18 @@
 Each film is decoded by `pyav` in this very process: a crash of the decoder would take the test run along.
 """
 
-import importlib.util
 import os
 import random
 import shutil
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import decode_films as films
 import pytest
 from nightreel.extract.decode import faults
 from nightreel.extract.decode.open import BACKENDS, open_video
 from nightreel.extract.errors import VideoError
 
-
-def _helper() -> ModuleType:
-    if "decode_films" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("decode_films", Path(__file__).with_name("decode_films.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules["decode_films"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["decode_films"])
-    return sys.modules["decode_films"]
-
-
-films = _helper()
 TIMES_MS = list(range(0, 12 * 40, 40))
 
 HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{target}\n#EXT-X-ENDLIST\n"
