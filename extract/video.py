@@ -127,7 +127,7 @@ def _decode(
         with open_video(path, backend=plan.backend, tier=plan.tier) as reader:
             facts = reader.facts
             try:
-                for frame in sample(clock.watch(reader.frames()), plan.fps, facts.duration_s):
+                for frame, _ in sample(clock.watch(reader.frames()), [plan.fps], facts.duration_s):
                     _take(collected, frame.time_s, frame.rgb(), encoders, plan.batch)
             finally:
                 collected.flush(encoders)  # what was decoded before a fault is kept

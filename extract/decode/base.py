@@ -1,17 +1,20 @@
 """What a decoding backend is: facts about a video, and its frames in presentation order.
 
 Times are seconds from the stream's start, taken from presentation time stamps, never `frame / fps`. Pixels
-are only converted to RGB when somebody asks (`DecodedFrame.rgb`), because sampling one frame a second
-throws most away.
+are only converted to RGB when somebody asks (`DecodedFrame.rgb`, `DecodedFrame.picture`), because sampling one
+frame a second throws most away.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+
+from ..geometry import Geometry
+from ..sample import Clock, sample
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -41,18 +44,56 @@ class VideoFacts:
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
-    """One frame: `time_s` seconds from the stream's start; `rgb()` gives (H, W, 3) uint8, upright."""
+    """One frame, `time_s` seconds from the stream's start; its pixels are made when asked for."""
 
     time_s: float
-    rgb: Callable[[], Pixels]
+    convert: Callable[[Geometry | None], Pixels]
+
+    def rgb(self) -> Pixels:
+        """(H, W, 3) uint8, upright, as large as it is displayed."""
+        return self.convert(None)
+
+    def picture(self, geometry: Geometry) -> Pixels:
+        """`geometry.shape` uint8 RGB, upright: scaled, then cropped or padded."""
+        return self.convert(geometry)
+
+
+@dataclass
+class Effort:
+    """What reading a video took, for the run's report.
+
+    Attributes:
+        packets: of the video stream, read.    sent: of these, given to the decoder.
+        frames: that came out of the decoder.
+        why_all: why everything was decoded although the plan was to decode only what samples need; None if it was not.
+    """
+
+    packets: int = 0
+    sent: int = 0
+    frames: int = 0
+    why_all: str | None = None
 
 
 class Reader(Protocol):
-    """An open video. Frames come in presentation order, once; a fault is raised after the good frames."""
+    """An open video. Frames come in presentation order, once; a fault is raised after the good frames.
+
+    Attributes:
+        facts: what the header says.    clock: what the frames' times tell, as far as they were read.
+        effort: as far as was read.     on_beat: called for every packet or frame, as a sign of life.
+    """
 
     facts: VideoFacts
+    clock: Clock
+    effort: Effort
+    on_beat: Callable[[], None]
 
-    def frames(self) -> Iterator[DecodedFrame]: ...
+    def frames(self) -> Iterator[DecodedFrame]:
+        """Every frame (of the tier)."""
+        ...
+
+    def samples(self, rates: Sequence[float]) -> Iterator[tuple[DecodedFrame, int]]:
+        """The frames that grids of these rates (1/s) want, each with its mask, see `sample`."""
+        yield from sample(self.clock.watch(self.frames()), rates, self.facts.duration_s)
 
     def close(self) -> None: ...
 

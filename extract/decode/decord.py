@@ -21,7 +21,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError, VideoError
-from .base import DecodedFrame, Pixels, Reader
+from ..geometry import Geometry
+from ..sample import Clock
+from .base import DecodedFrame, Effort, Pixels, Reader
+from .pixels import fitted
 from .pyav import PyavReader
 
 _NO_TIME_S = -1e9  # decord passes on libav's "no time stamp", -2^63 ticks
@@ -49,6 +52,8 @@ class DecordReader(Reader):
             self.facts = header.facts
             if header.fault is not None:  # not one frame: nothing that decord could do better
                 raise header.fault
+        self.clock, self.effort = Clock(), Effort()
+        self.on_beat = lambda: None
         self._tier = tier
         self._video: Any = _open(path)
 
@@ -64,6 +69,8 @@ class DecordReader(Reader):
                 time_s = float(times_s[index])
                 if not time_s > _NO_TIME_S:
                     raise VideoError("unreadable", f"decord knows no time for frame {index}")
+                self.on_beat()
+                self.effort.frames += 1
                 yield DecodedFrame(time_s, partial(_pixels, array))
                 count += 1
         except Exception as error:
@@ -101,14 +108,14 @@ class DecordReader(Reader):
         self._video = None  # decord frees decoder and file with the object
 
 
-def _pixels(array: Any) -> Pixels:
+def _pixels(array: Any, geometry: Geometry | None = None) -> Pixels:
     """(H, W, 3) from decord's (H, W, C): it pads lines to 64 bytes and tells bytes per line / width as C."""
     pixels: Pixels = array.asnumpy()
     height_px, width_px, channels = pixels.shape
-    if channels == 3:
-        return pixels
-    lines = pixels.reshape(height_px, width_px * channels)
-    return np.ascontiguousarray(lines[:, : width_px * 3]).reshape(height_px, width_px, 3)
+    if channels != 3:
+        lines = pixels.reshape(height_px, width_px * channels)
+        pixels = np.ascontiguousarray(lines[:, : width_px * 3]).reshape(height_px, width_px, 3)
+    return pixels if geometry is None else fitted(pixels, geometry)
 
 
 def _open(path: str | Path) -> Any:

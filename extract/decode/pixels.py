@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import VideoError
+from ..geometry import Geometry
 from .base import Pixels
 
 # AVCOL_SPC_* to libswscale's matrices (SWS_CS_*). Others (YCgCo, ICtCp, 0 for RGB in a YUV format...) make libswscale
@@ -41,14 +42,29 @@ class Upright:
         self._reformatter = VideoReformatter()
         self._lock = threading.Lock()  # libswscale's context is not thread-safe
 
-    def __call__(self, frame: Any) -> Pixels:
-        """(H, W, 3) uint8, C-contiguous, rotation and mirroring applied."""
+    def __call__(self, frame: Any, geometry: Geometry | None = None) -> Pixels:
+        """(H, W, 3) uint8, C-contiguous, rotation and mirroring applied; of the geometry's shape if there is one."""
+        turn = display_matrix(frame)
+        size = _stored_size(frame, turn, geometry)
+        pixels = orient(self._convert(frame, size), turn)
+        return np.ascontiguousarray(pixels if geometry is None else crop_or_pad(pixels, geometry))
+
+    def _convert(self, frame: Any, size: tuple[int, int] | None) -> Pixels:
+        """RGB as stored, not yet upright; scaled by libswscale on the way, if `size` (width, height) is given."""
         space = int(frame.colorspace)
         matrix = None if space == _UNTAGGED else _MATRICES.get(space, _BT601)
         try:
             with self._lock:
                 # threads=1: by default libswscale starts a thread per core for each frame, in each worker.
-                rgb = self._reformatter.reformat(frame, format="rgb24", src_colorspace=matrix, threads=1)
+                rgb = self._reformatter.reformat(
+                    frame,
+                    width=size[0] if size else None,
+                    height=size[1] if size else None,
+                    format="rgb24",
+                    src_colorspace=matrix,
+                    interpolation="BICUBIC" if size else None,
+                    threads=1,
+                )
             pixels: Pixels = np.asarray(rgb.to_ndarray(), np.uint8)
         except MemoryError as error:
             raise VideoError("out_of_memory", f"no memory to convert {frame.width}x{frame.height} pixels") from error
@@ -57,7 +73,7 @@ class Upright:
             raise VideoError("unreadable", f"pixel format {name} cannot be converted to RGB: {error}") from error
         if self._is_limited_gray(frame):
             pixels = _EXPAND[pixels]
-        return np.ascontiguousarray(orient(pixels, display_matrix(frame)))
+        return pixels
 
     def _is_limited_gray(self, frame: Any) -> bool:
         """libswscale takes all grey for full range, even where the stream says otherwise."""
@@ -65,6 +81,38 @@ class Upright:
             return False
         limited = frame.color_range == _LIMITED_RANGE
         return bool(limited or (frame.color_range == 0 and self._codec in _VIDEO_CODECS))
+
+
+def _stored_size(frame: Any, turn: "Matrix | None", geometry: Geometry | None) -> tuple[int, int] | None:
+    """(width, height) to scale the stored picture to, so that it has the geometry's size once it is upright."""
+    if geometry is None:
+        return None
+    if is_transposed(turn):
+        width_px, height_px = geometry.resized_px(frame.width, frame.height)
+        return height_px, width_px
+    height_px, width_px = geometry.resized_px(frame.height, frame.width)
+    return width_px, height_px
+
+
+def crop_or_pad(pixels: Pixels, geometry: Geometry) -> Pixels:
+    """The middle of (H, W, 3) pixels; what is missing at the sides becomes the geometry's grey."""
+    to_height, to_width = geometry.size_px
+    height, width = pixels.shape[:2]
+    more_h, more_w = max(0, to_height - height), max(0, to_width - width)
+    if more_h or more_w:
+        sides = ((more_h // 2, more_h - more_h // 2), (more_w // 2, more_w - more_w // 2), (0, 0))
+        pixels = np.pad(pixels, sides, constant_values=geometry.fill)
+        height, width = pixels.shape[:2]
+    # torchvision rounds the half pixel to even: int(round(x)), not x // 2.
+    top, left = round((height - to_height) / 2), round((width - to_width) / 2)
+    return pixels[top : top + to_height, left : left + to_width]
+
+
+def fitted(pixels: Pixels, geometry: Geometry) -> Pixels:
+    """(H, W, 3) upright RGB -> `geometry.shape`, scaled by libswscale as a decoded frame is."""
+    from av import VideoFrame
+
+    return Upright("rawvideo")(VideoFrame.from_ndarray(pixels, "rgb24"), geometry)
 
 
 def display_matrix(frame: Any) -> Matrix | None:

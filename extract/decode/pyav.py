@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, VideoError
-from .base import DecodedFrame, Reader, VideoFacts
+from ..sample import Clock
+from .base import DecodedFrame, Effort, Reader, VideoFacts
 from .faults import as_video_error, open_container
 from .pixels import Upright, display_matrix, is_transposed
 
@@ -43,6 +44,8 @@ class PyavReader(Reader):
         if tier not in TIERS:
             raise UsageError(f"unknown decoding tier {tier!r}; expected one of {', '.join(TIERS)}")
         self._container = open_container(path)
+        self.clock, self.effort = Clock(), Effort()
+        self.on_beat = lambda: None
         try:
             self._stream = first_video_stream(self._container)
             context = self._stream.codec_context
@@ -90,10 +93,14 @@ class PyavReader(Reader):
         count, encrypted = 0, False
         try:
             for packet in self._container.demux(self._stream):
+                self.on_beat()
+                self.effort.packets += 1
+                self.effort.sent += 1
                 # Only a hint: `sample_fragmented_sgpd_v2.mp4` carries it and decodes. It names the fault, if any.
                 encrypted = encrypted or packet.has_sidedata("encryption_info")
                 for frame in packet.decode():
                     count += 1
+                    self.effort.frames += 1
                     yield frame
         except Exception as error:
             if encrypted and not isinstance(error, MemoryError):

@@ -11,8 +11,11 @@ from nightreel.extract.sample import TOLERANCE_S, Clock, sample, spans
 
 
 def sampled(times: list[float], fps: float, end_s: float | None = None) -> list[float]:
-    frames = [DecodedFrame(t, lambda: np.zeros((1, 1, 3), np.uint8)) for t in times]
-    return [frame.time_s for frame in sample(frames, fps, end_s)]
+    return [frame.time_s for frame, _ in sample(frames(times), [fps], end_s)]
+
+
+def frames(times: list[float]) -> list[DecodedFrame]:
+    return [DecodedFrame(t, lambda geometry: np.zeros((1, 1, 3), np.uint8)) for t in times]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,23 @@ def test_equals_the_plain_definition(steps_ms: list[int], fps: float) -> None:
 
 
 @settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(0, 2000), max_size=60),
+    st.lists(st.sampled_from([0.3, 1.0, 2.0, 7.0]), min_size=1, max_size=3),
+    st.none() | st.floats(0, 50),
+)
+def test_several_grids_are_the_union_of_each_alone(
+    steps_ms: list[int], rates: list[float], end_s: float | None
+) -> None:
+    times = (np.cumsum(steps_ms) / 1000).tolist()
+    together = [(frame.time_s, mask) for frame, mask in sample(frames(times), rates, end_s)]
+    for i, fps in enumerate(rates):
+        assert [t for t, mask in together if mask >> i & 1] == sampled(times, fps, end_s)
+    assert all(together[i][0] < together[i + 1][0] for i in range(len(together) - 1))
+    assert all(mask for _, mask in together)
+
+
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0, 1e5, allow_nan=False), min_size=1, max_size=50, unique=True), st.floats(0, 100))
 def test_spans_cover_the_video_without_gaps(times: list[float], beyond: float) -> None:
     times = sorted(times)
@@ -73,7 +93,7 @@ def test_spans_cover_the_video_without_gaps(times: list[float], beyond: float) -
 def test_clock_tells_a_variable_rate_and_the_end() -> None:
     def watch(times: list[float]) -> Clock:
         clock = Clock()
-        list(clock.watch([DecodedFrame(t, lambda: np.zeros((1, 1, 3), np.uint8)) for t in times]))
+        list(clock.watch(frames(times)))
         return clock
 
     steady = watch([0.0, 0.033, 0.067, 0.1])  # 30 fps in whole milliseconds

@@ -1,0 +1,74 @@
+"""Which pixels an encoder wants of a frame: the size, and how a frame of another size gets there.
+
+Every encoder declares one `Geometry`; the decoding process scales, crops or pads to it, so frames of all videos stack
+into one batch and only small pictures travel between processes. Pure numbers; nothing here touches pixels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+RESIZE_MODES = ("shortest", "longest", "squash")
+INTERPOLATIONS = ("bicubic", "bilinear")
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How (H, W) pixels become `size_px` = (height, width).
+
+    Attributes:
+        resize_mode: `shortest` fits the short side and crops the rest off; `longest` fits the long side and pads;
+            `squash` gives up the aspect ratio and keeps every pixel.
+        interpolation: `bicubic` or `bilinear`, always antialiased.
+        fill: grey value 0..255 of the padding.
+    """
+
+    size_px: tuple[int, int]
+    resize_mode: str = "shortest"
+    interpolation: str = "bicubic"
+    fill: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (("resize_mode", RESIZE_MODES), ("interpolation", INTERPOLATIONS)):
+            got = getattr(self, name)
+            if got not in known:
+                raise ValueError(f"geometry: got {name} {got!r}; expected one of {', '.join(known)}")
+        if min(self.size_px) < 1:
+            raise ValueError(f"geometry: got size {self.size_px}; expected at least 1x1 pixels")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, 3) of a picture of this geometry."""
+        return (*self.size_px, 3)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one picture, uint8 RGB."""
+        return self.size_px[0] * self.size_px[1] * 3
+
+    def resized_px(self, height_px: int, width_px: int) -> tuple[int, int]:
+        """The size before crop or padding: (height, width).
+
+        A 1280x720 frame for 224 px: shortest (224, 398), longest (126, 224), squash (224, 224).
+        """
+        to_height, to_width = self.size_px
+        if self.resize_mode == "squash":
+            return self.size_px
+        if self.resize_mode == "shortest" and to_height == to_width:
+            # torchvision's Resize cuts the long side's fraction off, open_clip's own ResizeKeepRatio rounds it.
+            if height_px <= width_px:
+                return to_height, int(to_height * width_px / height_px)
+            return int(to_width * height_px / width_px), to_width
+        pick = min if self.resize_mode == "shortest" else max
+        ratio = pick(height_px / to_height, width_px / to_width)
+        return max(1, round(height_px / ratio)), max(1, round(width_px / ratio))
+
+    def as_json(self) -> dict[str, Any]:
+        """As it travels to a decoding process."""
+        return {**asdict(self), "size_px": list(self.size_px)}
+
+
+def from_json(value: Mapping[str, Any]) -> Geometry:
+    """The inverse of `Geometry.as_json`."""
+    height_px, width_px = value["size_px"]
+    return Geometry((height_px, width_px), value["resize_mode"], value["interpolation"], value["fill"])
