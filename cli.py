@@ -4,8 +4,6 @@ Everything heavy is imported inside the commands, so that `nightreel --help` ans
 """
 
 import errno
-import json as jsonlib
-import signal
 import sys
 import time
 from pathlib import Path
@@ -32,13 +30,10 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:0
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on stdout; with escapes only where a file name is not UTF-8."""
-    text = jsonlib.dumps(value, ensure_ascii=False)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        text = jsonlib.dumps(value)
-    typer.echo(text)
+    """One JSON object on stdout."""
+    from .extract.files import json_text
+
+    typer.echo(json_text(value))
 
 
 @app.command(epilog="Example: nightreel extract ~/Videos --archive videos.reel --encoder conse")
@@ -56,8 +51,19 @@ def extract(
     ] = None,
     fps: Annotated[float, typer.Option(help="Samples per second of video.")] = 1.0,
     decode: Annotated[str, typer.Option(help="exact, reference or keyframe: which frame stands for a time.")] = "exact",
+    decode_all: Annotated[
+        bool, typer.Option("--decode-all", help="Decode every frame, not only what samples need: same result, slower.")
+    ] = False,
+    skip_still: Annotated[
+        bool, typer.Option("--skip-still", help="Reuse the embedding where the picture stands still.")
+    ] = False,
+    workers: Annotated[str, typer.Option(metavar="N", help="Decoding processes, or auto: one per core.")] = "auto",
     device: Device = "auto",
     batch: Annotated[str, typer.Option(help="Frames per encoder call, or auto.")] = "auto",
+    deadline: Annotated[
+        float,
+        typer.Option(metavar="X", help="Give a video up after X seconds of work per second of it (and 2 minutes)."),
+    ] = 10.0,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Do only part I of N of the videos.")] = "1/1",
     metadata: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CSV or Parquet with a column `path` and your own columns.")
@@ -68,14 +74,15 @@ def extract(
     """Sample frames of videos, embed them, write them to an archive.
 
     A video that is in the archive already is skipped, so the same command resumes a run that was stopped.
+    Ctrl-C finishes the videos under way; a second Ctrl-C stops at once. What a run did is kept in DIR/runs.
     Exit 3: finished, but some videos failed (see `nightreel failures`).
     """
     from .extract import run
-    from .extract.options import parse_settings
-    from .report import extract_progress, print_extract_report
+    from .extract.options import parse_plan, parse_settings
+    from .report import extract_progress, print_extract_report, say_stopping
 
-    settings = parse_settings(fps, decode, device, batch, shard, metadata, retry_failed)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends: stop as with Ctrl-C
+    plan = parse_plan(fps, decode, batch, decode_all, skip_still)
+    settings = parse_settings(plan, device, workers, deadline, shard, metadata, retry_failed, say_stopping)
     try:
         with extract_progress() as on_progress:
             report = run.extract(inputs, archive, encoder or run.DEFAULT_ENCODERS, settings, on_progress)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from .extract.run import Progress, Report
+    from .extract.record import Progress, Report
     from .search.archive import Archive
     from .search.search import Hit
 
@@ -55,6 +55,11 @@ def extract_progress() -> "Iterator[Callable[[Progress], None]]":
         yield show
     finally:
         bar.stop()
+
+
+def say_stopping() -> None:
+    """After the first Ctrl-C."""
+    typer.echo("\nStopping: the videos under way are finished first. Press Ctrl-C again to stop at once.", err=True)
 
 
 def print_extract_report(report: "Report", archive: Path) -> None:

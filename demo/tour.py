@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..extract.run import Progress, Settings, extract
+from ..extract.record import Progress
+from ..extract.run import Settings, extract
 from ..search.archive import Archive
 from ..search.moment import Moment, iou
 from ..search.search import Hit

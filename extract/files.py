@@ -78,8 +78,18 @@ def _name_if_free(temporary: Path, path: Path) -> bool:
 
 def write_json(path: Path, value: Any, *, exclusive: bool = False) -> bool:
     """`value` as indented JSON, atomically; see `write_atomic`."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n"
+    text = json_text(value, indent=2) + "\n"
     return write_atomic(path, lambda temporary: _write_text(temporary, text), exclusive=exclusive)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON as people read it; with escapes only where a file name is not UTF-8."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=indent)
+    return text
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -1,20 +1,21 @@
 """From words on the command line to the settings of a run, with an error that names the remedy for each."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from .engine import Plan
 from .errors import UsageError
 from .metadata import read_metadata
 from .run import Settings
-from .video import Plan
+from .workers.process import Limits
 
 TIERS = ("exact", "reference", "keyframe")
 MAX_FPS = 240.0
 
 
-def parse_settings(
-    fps: float, decode: str, device: str, batch: str, shard: str, metadata: Path | None, retry_failed: bool
-) -> Settings:
-    """Checked settings.
+def parse_plan(fps: float, decode: str, batch: str, decode_all: bool, skip_still: bool) -> Plan:
+    """A checked plan.
 
     Raises:
         UsageError: a value is not of its kind or out of range.
@@ -23,15 +24,38 @@ def parse_settings(
         raise UsageError(f"--fps {fps}: expected samples per second above 0 and up to {MAX_FPS:.0f}, for example 1.")
     if decode not in TIERS:
         raise UsageError(f"--decode {decode}: expected one of {', '.join(TIERS)}.")
-    plan = (
-        Plan(fps=fps, tier=decode) if batch == "auto" else Plan(fps=fps, tier=decode, batch=_positive("--batch", batch))
-    )
+    size = None if batch == "auto" else _positive("--batch", batch)
+    return Plan(fps=fps, tier=decode, decode_all=decode_all, skip_still=skip_still, batch=size)
+
+
+def parse_settings(
+    plan: Plan,
+    device: str,
+    workers: str,
+    deadline: float,
+    shard: str,
+    metadata: Path | None,
+    retry_failed: bool,
+    on_stop: Callable[[], None],
+) -> Settings:
+    """Checked settings.
+
+    Raises:
+        UsageError: a value is not of its kind or out of range, or the metadata cannot be read.
+    """
+    if not deadline > 0:
+        raise UsageError(
+            f"--deadline {deadline}: expected seconds of work per second of video, above 0; for example 10."
+        )
     return Settings(
         plan=plan,
         device=device,
+        workers=None if workers == "auto" else _positive("--workers", workers),
+        limits=replace(Limits(), multiple=deadline),
         shard=_shard(shard),
         retry_failed=retry_failed,
         metadata=read_metadata(metadata) if metadata else {},
+        on_stop=on_stop,
     )
 
 

@@ -1,88 +1,59 @@
 """The batch job: inputs in, an archive filled, a report out.
 
-Each video is identified, skipped if the archive has it, extracted, and committed with others every
-`COMMIT_EVERY_S`. Runs on one process; a second run on the same archive at the same time is safe.
+Each input is identified, skipped if the archive has it, sent through the engine, and committed with others every
+`COMMIT_EVERY_S`. A second run on the same archive at the same time is safe.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from .batches import Batches, automatic_size
 from .encoders.base import Encoder
 from .encoders.registry import load_encoder, resolve, slug
+from .engine import Engine, Plan, Task, setup_of
 from .errors import UsageError
 from .inputs import expand
-from .known import Identity, Known, identify, size_and_time
+from .intake import Incoming, Intake
+from .interrupt import in_two_steps
+from .known import Known, size_and_time
 from .metadata import Metadata, lookup
+from .record import Ledger, Progress, Report, RunFile
 from .store import Store
-from .video import Extracted, Plan, extract_video
 from .videos import VideoRow
+from .workers.pool import Pool
+from .workers.process import Limits
 from .writer import Writer, claim_encoder
 
 COMMIT_EVERY_S = 30.0
 DEFAULT_ENCODERS = ("clip",)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Told to the caller after every video: what it was, and how far the run is."""
-
-    outcome: str  # done | partial | failed | skipped
-    path: Path
-    number: int
-    of: int
-    video_s: float  # of video, this one
-    note: str = ""
-
-
-@dataclass
-class Report:
-    """What a run did; `as_json` is what `nightreel extract --json` prints."""
-
-    videos: int = 0
-    done: int = 0
-    partial: int = 0
-    failed: int = 0
-    skipped: int = 0
-    segments: dict[str, int] = field(default_factory=dict)
-    video_s: float = 0.0
-    wall_s: float = 0.0
-    stages: dict[str, float] = field(default_factory=lambda: {"decode_s": 0.0, "encode_s": 0.0, "write_s": 0.0})
-    failures: list[dict[str, str]] = field(default_factory=list)
-
-    def count(self, extracted: Extracted) -> None:
-        """Add one video's outcome."""
-        row = extracted.row
-        setattr(self, row.status, getattr(self, row.status) + 1)
-        self.video_s += row.duration_s or 0.0
-        for name, seconds in extracted.stages_s.items():
-            self.stages[name] += seconds
-        for name, batch in extracted.segments.items():
-            self.segments[name] = self.segments.get(name, 0) + len(batch)
-        if row.status != "done":
-            self.failures.append({"path": row.path, "error_kind": row.error_kind or "", "error": row.error or ""})
-
-    def as_json(self) -> dict[str, Any]:
-        """With the keys of the contract, seconds rounded to milliseconds."""
-        value = dict(vars(self))
-        value["video_s"], value["wall_s"] = round(self.video_s, 3), round(self.wall_s, 3)
-        value["stages"] = {name: round(seconds, 3) for name, seconds in self.stages.items()}
-        return value
+MAX_WORKERS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a run is asked to do besides inputs and encoders; the command line shows these defaults."""
+    """What a run is asked to do besides inputs and encoders; the command line shows these defaults.
+
+    Attributes:
+        workers: decoding processes; None for one per core, up to `MAX_WORKERS`.
+        shard: I of N, 1-based.
+        on_stop: told when the first Ctrl-C asked the run to end.
+    """
 
     plan: Plan = Plan()
     device: str = "auto"
-    shard: tuple[int, int] = (1, 1)  # I of N, 1-based
+    workers: int | None = None
+    limits: Limits = Limits()
+    shard: tuple[int, int] = (1, 1)
     retry_failed: bool = False
     metadata: Metadata = field(default_factory=dict)
     commit_every_s: float = COMMIT_EVERY_S
+    on_stop: Callable[[], None] = lambda: None
 
 
 def extract(
@@ -97,9 +68,9 @@ def extract(
     Raises:
         UsageError: an input or encoder that does not exist.  Refused: the archive is not one, or holds rows of
         another fingerprint.  WeightsUnavailable: an encoder's weights are not here.
+        KeyboardInterrupt: Ctrl-C; after the first, the videos that were begun are finished and committed.
         A bad video raises nothing: it is in the report and in the videos table.
     """
-    began = time.perf_counter()
     paths = expand(inputs)
     if not paths:
         raise UsageError("nothing to extract: expected at least one video, folder, glob or list; got none.")
@@ -108,22 +79,7 @@ def extract(
     store = Store.create(archive, created_by=f"nightreel {version('nightreel')}")
     for name, encoder in loaded.items():
         claim_encoder(store, name, fingerprint_of(encoder, settings.plan))
-    report = Report(segments=dict.fromkeys(loaded, 0))
-    writer, known = Writer(store), Known(store, list(loaded))
-    last_commit = time.perf_counter()
-    try:
-        for number, path in enumerate(paths, 1):
-            progress = _one(path, loaded, settings, known, writer, report)
-            if progress is None:
-                continue  # of another shard
-            if time.perf_counter() - last_commit > settings.commit_every_s:
-                _commit(writer, report)
-                last_commit = time.perf_counter()
-            on_progress(replace(progress, number=number, of=len(paths)))
-    finally:
-        _commit(writer, report)  # Ctrl-C, too, keeps every video that was finished
-    report.wall_s = time.perf_counter() - began
-    return report
+    return Run(store, paths, loaded, settings, on_progress).go()
 
 
 def fingerprint_of(encoder: Encoder, plan: Plan) -> dict[str, Any]:
@@ -133,79 +89,137 @@ def fingerprint_of(encoder: Encoder, plan: Plan) -> dict[str, Any]:
         **encoder.fingerprint(),
         "has_text": encoder.has_text,
         "stored_as": "L2-normalised in float32, then float16",
-        "decoder": {"backend": plan.backend},
+        "decoder": {"backend": plan.backends[0]},
         "sampling": plan.sampling(),
     }
 
 
-def _one(
-    path: Path, encoders: dict[str, Encoder], settings: Settings, known: Known, writer: Writer, report: Report
-) -> Progress | None:
-    """One input: skip it, or extract it and hand it to the writer. None if another shard has it."""
-    same = known.unchanged(path)
-    file = Identity(same.video_id, True, same.size_bytes, same.mtime) if same else identify(path)
-    index, shards = settings.shard
-    if int(file.video_id[:12], 16) % shards != index - 1:
-        return None
-    report.videos += 1
-    before, old = known.by_id.get(file.video_id), known.by_path.get(str(path))
-    if not file.readable and old and old.status != "failed":
-        return _unreachable(path, old, report)
-    if old and old.video_id != file.video_id:  # the path has other content now
-        writer.remove(old.video_id)
-        known.forget(old)
-    if before and not known.needs_work(before, settings.retry_failed):
-        report.skipped += 1
-        note = _note_skipped(path, file, before, settings, known, writer)
-        return Progress("skipped", path, 0, 0, before.duration_s or 0.0, note)
-    extracted = extract_video(path, file.video_id, encoders, settings.plan)
-    row = _with_file_facts(extracted.row, path, file, before, settings.metadata)
-    if before and before.status != "failed" and row.status == "failed":
-        # This try was worse than the last, whose features stay; the report says so, the row remembers.
-        writer.add(replace(before, attempts=row.attempts), {})
-    else:
-        writer.add(row, extracted.segments)
-        known.note(row)
-    extracted.row = row
-    report.count(extracted)
-    return Progress(
-        row.status, path, 0, 0, row.duration_s or 0.0, f"{row.error_kind}: {row.error}" if row.error else ""
-    )
+class Run:
+    """One run over one archive: decoders, encoders, writer and ledger, and the order in which they stop."""
+
+    def __init__(
+        self,
+        store: Store,
+        paths: Sequence[Path],
+        encoders: dict[str, Encoder],
+        settings: Settings,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._paths = paths
+        self._encoders = encoders
+        self._settings = settings
+        cores = available_cores()
+        self._workers = settings.workers or min(cores, MAX_WORKERS, len(paths))
+        self._threads = max(1, cores // self._workers)
+        self._writer, self._known = Writer(store), Known(store, list(encoders))
+        self._ledger = Ledger(len(paths), on_progress, Report(segments=dict.fromkeys(encoders, 0)))
+        self._intake = Intake(
+            self._known,
+            self._writer,
+            self._ledger,
+            shard=settings.shard,
+            retry_failed=settings.retry_failed,
+            metadata=settings.metadata,
+        )
+        self._file = RunFile(store.root, self._about())
+        self._began = self._committed = time.perf_counter()
+
+    def go(self) -> Report:
+        """Everything, to the end or to Ctrl-C."""
+        plan, limits = self._settings.plan, self._settings.limits
+        size = plan.batch or automatic_size(self._settings.device)
+        self._pool = Pool(self._workers, setup_of(self._encoders, plan, limits), limits)
+        self._batches = Batches(self._encoders, size)
+        state = "failed"
+        with self._pool, self._batches:
+            engine = Engine(self._encoders, plan, self._pool, self._batches, self._threads)
+            try:
+                self._note_state("running")
+                self._drive(engine)
+                state = "stopped" if engine.stopping else "finished"
+            except KeyboardInterrupt:  # the second Ctrl-C: what is not committed is lost
+                state = "stopped"
+                raise
+            except Exception:
+                with suppress(Exception):  # what was finished is worth keeping, whatever went wrong
+                    self._commit()
+                raise
+            finally:
+                with suppress(OSError):  # a full disk must not hide why the run ended
+                    self._note_state(state)
+        if engine.stopping:
+            raise KeyboardInterrupt
+        return self._ledger.report
+
+    def _drive(self, engine: Engine) -> None:
+        def stop() -> None:
+            engine.stopping = True
+            self._settings.on_stop()
+
+        with in_two_steps(stop):
+            for task in engine.run(self._intake.tasks(self._paths)):
+                if task is not None:
+                    self._finish(task)
+                if time.perf_counter() - self._committed > self._settings.commit_every_s:
+                    self._commit()
+            self._commit()
+
+    def _finish(self, task: Task) -> None:
+        """Give a finished video to the writer."""
+        incoming: Incoming = task.note
+        attempt, fault = task.settled()
+        row, segments = attempt.result(incoming.file.video_id, fault)
+        row = _with_file_facts(row, incoming, self._settings.metadata)
+        before = incoming.before
+        if before and before.status != "failed" and row.status == "failed":
+            # This try was worse than the last, whose features stay; the report says so, the row remembers.
+            self._writer.add(replace(before, attempts=row.attempts), {})
+        else:
+            self._writer.add(row, segments)
+            self._known.note(row)
+        self._intake.under_way.discard(row.video_id)
+        self._ledger.finished(row, segments, task.attempts)
+
+    def _commit(self) -> None:
+        began = time.perf_counter()
+        wrote = self._writer.commit()
+        self._committed = time.perf_counter()
+        self._ledger.report.stages["write_s"] += self._committed - began
+        if wrote:
+            self._note_state("running")
+
+    def _note_state(self, state: str) -> None:
+        report = self._ledger.report
+        report.wall_s = time.perf_counter() - self._began
+        report.stages["decode_s"], report.stages["encode_s"] = self._pool.busy_s, self._batches.busy_s
+        self._file.write(state, self._ledger, self._workers, self._batches.sizes)
+
+    def _about(self) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "encoders": [encoder.spec for encoder in self._encoders.values()],
+            "device": settings.device,
+            "workers": self._workers,
+            "threads": self._threads,
+            "plan": asdict(settings.plan),
+            "limits": asdict(settings.limits),
+            "shard": list(settings.shard),
+            "retry_failed": settings.retry_failed,
+        }
 
 
-def _unreachable(path: Path, old: VideoRow, report: Report) -> Progress:
-    """A file that was extracted once and cannot be read now (a disk that is away): its features stay."""
-    error = "the file cannot be read now; what was extracted from it before is kept"
-    report.failed += 1
-    report.failures.append({"path": str(path), "error_kind": "unreadable", "error": error})
-    return Progress("failed", path, 0, 0, 0.0, f"unreadable: {error}")
+def available_cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _note_skipped(
-    path: Path, file: Identity, before: VideoRow, settings: Settings, known: Known, writer: Writer
-) -> str:
-    """Record a moved file's new path or new metadata; say so, or that the file is a copy."""
-    moved = before.path != str(path) and not known.is_still_there(before)
-    metadata = lookup(settings.metadata, path)
-    if before.path != str(path) and not moved:
-        return f"the same content as {before.path}"
-    touched = before.mtime != file.mtime  # or every later run would hash it again
-    if moved or touched or (metadata and metadata != dict(before.metadata)):
-        row = replace(before, path=str(path), size_bytes=file.size_bytes, mtime=file.mtime)
-        row = replace(row, metadata=metadata or before.metadata)
-        writer.add(row, {})
-        known.note(row)
-    return f"moved from {before.path}" if moved else "already extracted"
-
-
-def _with_file_facts(
-    row: VideoRow, path: Path, file: Identity, before: VideoRow | None, metadata: Metadata
-) -> VideoRow:
+def _with_file_facts(row: VideoRow, incoming: Incoming, metadata: Metadata) -> VideoRow:
     """The row with path, size, time of change, attempts and the user's columns.
 
     A file that changed while it was read is `partial`, and has no time of change, so that the next run reads it again.
     """
-    size_bytes, mtime = file.size_bytes, file.mtime
+    path, before = incoming.path, incoming.before
+    size_bytes, mtime = incoming.file.size_bytes, incoming.file.mtime
     if (size_bytes, mtime) != size_and_time(path) and row.status == "done":
         mtime = None
         error = "the file changed while it was being read; it is read again by the next run"
@@ -218,9 +232,3 @@ def _with_file_facts(
         attempts=before.attempts + 1 if before else row.attempts,
         metadata=lookup(metadata, path) or (before.metadata if before else {}),
     )
-
-
-def _commit(writer: Writer, report: Report) -> None:
-    began = time.perf_counter()
-    writer.commit()
-    report.stages["write_s"] += time.perf_counter() - began

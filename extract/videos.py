@@ -27,7 +27,8 @@ VIDEO_SCHEMA = pa.schema(
         pa.field("variable_fps", pa.bool_()),
         pa.field("codec", pa.string()),
         pa.field("frames_expected", pa.int64()),  # by the header
-        pa.field("frames_decoded", pa.int64()),
+        pa.field("frames_decoded", pa.int64()),  # that came out of the decoder: only what samples depend on
+        pa.field("decoder", pa.string()),  # pyav | pyav, all: WHY | decord; see `Attempt`
         pa.field("status", pa.string(), nullable=False),  # done | partial | failed
         pa.field("stage", pa.string()),  # open | decode | encode, where it failed
         pa.field("error_kind", pa.string()),  # one of errors.ERROR_KINDS
@@ -59,6 +60,7 @@ class VideoRow:
     codec: str | None = None
     frames_expected: int | None = None
     frames_decoded: int = 0
+    decoder: str | None = None
     stage: str | None = None
     error_kind: str | None = None
     error: str | None = None

@@ -66,10 +66,10 @@ class Writer:
             batches.pop(video_id, None)
         self._removed.append(video_id)
 
-    def commit(self) -> None:
-        """Make everything added so far visible, or, if this raises or dies, nothing of it."""
+    def commit(self) -> bool:
+        """Make everything added so far visible, or, if this raises or dies, nothing of it. Whether there was any."""
         if not self._rows and not self._removed:
-            return
+            return False
         files = []
         if self._rows:
             files.append(self._write(VIDEOS, [rows_to_table(list(self._rows.values()))], list(self._rows)))
@@ -81,6 +81,7 @@ class Writer:
         write_commit(self.store.root / "commits", commit)
         self._rows, self._segments, self._removed = {}, {}, []
         self.store.refresh()
+        return True
 
     def _write(self, table_name: str, groups: list[pa.Table], video_ids: list[str]) -> DataFile:
         folder = Path("videos") if table_name == VIDEOS else Path("features") / table_name

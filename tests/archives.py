@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from nightreel.extract.encoders.toy import ToyEncoder
+from nightreel.extract.engine import Plan
 from nightreel.extract.run import fingerprint_of
 from nightreel.extract.segment import Segments, segment_ids, unit_norm_f16
 from nightreel.extract.store import Store
-from nightreel.extract.video import Plan
 from nightreel.extract.videos import VideoRow
 from nightreel.extract.writer import Writer, claim_encoder
 

@@ -58,6 +58,18 @@ class DecodedFrame:
         return self.convert(geometry)
 
 
+class Restart(Exception):
+    """Raised by `samples` after some came out: forget them, open the file again with `decode_all=True`.
+
+    Attributes:
+        why: why what was to be left out could not be proven unneeded, or did not come out as planned.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
 @dataclass
 class Effort:
     """What reading a video took, for the run's report.
@@ -72,6 +84,15 @@ class Effort:
     sent: int = 0
     frames: int = 0
     why_all: str | None = None
+
+
+class Restart(Exception):
+    """Raised out of `Reader.samples`: the plan did not fit the file. What was sampled so far must be forgotten, and the
+    file read again with `decode_all`."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class Reader(Protocol):
@@ -92,7 +113,11 @@ class Reader(Protocol):
         ...
 
     def samples(self, rates: Sequence[float]) -> Iterator[tuple[DecodedFrame, int]]:
-        """The frames that grids of these rates (1/s) want, each with its mask, see `sample`."""
+        """The frames that grids of these rates (1/s) want, each with its mask, see `sample`.
+
+        Raises:
+            Restart: see there; only by readers that leave packets out.
+        """
         yield from sample(self.clock.watch(self.frames()), rates, self.facts.duration_s)
 
     def close(self) -> None: ...

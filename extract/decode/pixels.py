@@ -88,8 +88,7 @@ def _stored_size(frame: Any, turn: "Matrix | None", geometry: Geometry | None) -
     if geometry is None:
         return None
     if is_transposed(turn):
-        width_px, height_px = geometry.resized_px(frame.width, frame.height)
-        return height_px, width_px
+        return geometry.resized_px(frame.width, frame.height)  # upright, the stored width is the height
     height_px, width_px = geometry.resized_px(frame.height, frame.width)
     return width_px, height_px
 

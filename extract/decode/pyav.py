@@ -40,7 +40,7 @@ class PyavReader(Reader):
         VideoError: unreadable, no_video or unsupported_codec; stage `open`.
     """
 
-    def __init__(self, path: str | Path, tier: str = "exact") -> None:
+    def __init__(self, path: str | Path, tier: str = "exact", decode_all: bool = False, threads: int = 0) -> None:
         if tier not in TIERS:
             raise UsageError(f"unknown decoding tier {tier!r}; expected one of {', '.join(TIERS)}")
         self._container = open_container(path)
@@ -50,6 +50,7 @@ class PyavReader(Reader):
             self._stream = first_video_stream(self._container)
             context = self._stream.codec_context
             context.thread_type = "AUTO"
+            context.thread_count = threads
             context.skip_frame = TIERS[tier]
             self._upright = Upright(context.name)
             self.fault: VideoError | None = None

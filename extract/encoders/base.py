@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..geometry import Geometry
+
 Frames = npt.NDArray[np.uint8]
 Embeddings = npt.NDArray[np.float32]
 
@@ -32,11 +34,13 @@ class Encoder(Protocol):
         spec: canonical `family:name[@weights]`, aliases resolved.
         dim: D, the length of an embedding.
         has_text: whether `encode_text` answers (otherwise it raises `UsageError`).
+        geometry: of the pictures it wants; `encode_frames` takes any, but these need no resizing.
     """
 
     spec: str
     dim: int
     has_text: bool
+    geometry: Geometry
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything that decides an embedding, as JSON: weights_sha256, licence, dim, size_px, preprocessing,

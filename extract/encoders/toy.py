@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..geometry import Geometry
 from .base import Embeddings, Frames
 
 COLOURS: dict[str, tuple[float, float, float]] = {
@@ -54,6 +55,7 @@ class ToyEncoder:
     spec = "toy"
     dim = 4
     has_text = True
+    geometry = Geometry((32, 32), "squash", "bilinear")
 
     def fingerprint(self) -> dict[str, Any]:
         """As `Encoder.fingerprint`; there are no weights to hash."""

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from nightreel.extract.encoders.base import Embeddings, Frames
 from nightreel.extract.encoders.toy import ToyEncoder
+from nightreel.extract.engine import Plan
 from nightreel.extract.errors import FingerprintMismatch, NotAnArchive, UsageError
-from nightreel.extract.run import Progress, Settings, extract
+from nightreel.extract.record import Progress
+from nightreel.extract.run import Settings, extract
 from nightreel.extract.store import Store
 from nightreel.extract.verify import verify
-from nightreel.extract.video import Plan
 
 MakeFilm = Callable[..., Path]
 

@@ -1,0 +1,36 @@
+"""Ctrl-C in two steps: the first asks the run to finish what it has begun, the second stops it at once."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # SIGTERM is what a scheduler sends
+
+
+@contextmanager
+def in_two_steps(on_first: Callable[[], None]) -> Iterator[None]:
+    """Within it, the first SIGINT or SIGTERM calls `on_first`, the second raises KeyboardInterrupt wherever it is.
+
+    Outside the main thread, where Python allows no signal handlers, it changes nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        on_first()
+
+    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
