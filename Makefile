@@ -32,7 +32,7 @@ lint: $(STAMP)  ## format, lint and types
 check: lint test  ## everything CI runs: format, lint, types, tests with warnings as errors
 
 bench: $(STAMP)  ## every benchmark, one JSON object each (needs ../shared/data)
-	@for script in benchmarks/*.py; do echo "== $$script" >&2; $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/[!_]*.py; do echo "== $$script" >&2; $(BIN)/python $$script || exit 1; done
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

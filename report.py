@@ -1,5 +1,7 @@
 """What the commands show to people: progress on stderr, tables as plain text. Nothing here is parsed by programs."""
 
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,17 +36,24 @@ def extract_progress() -> "Iterator[Callable[[Progress], None]]":
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[sofar]}"),
         bars.TimeRemainingColumn(),
     )
     # stdout stays what it is: it may be a file, and what is printed to it is data.
     bar = bars.Progress(
         *columns, console=console, disable=not console.is_terminal, transient=True, redirect_stdout=False
     )
-    task = bar.add_task("", total=None)
+    task = bar.add_task("", total=None, sofar="")
+    began, extracted_s, failures = time.perf_counter(), 0.0, 0
 
     def show(progress: "Progress") -> None:
+        nonlocal extracted_s, failures
         bar.start()
-        bar.update(task, total=progress.of, completed=progress.number, description=progress.path.name[:40])
+        failures += progress.outcome in ("failed", "partial")
+        extracted_s += 0.0 if progress.outcome == "skipped" else progress.video_s
+        speed = extracted_s / (time.perf_counter() - began)
+        sofar = f"{clock(extracted_s)} of video, {speed:.0f} x real time" + (f", {failures} failed" if failures else "")
+        bar.update(task, total=progress.of, completed=progress.number, description=progress.path.name[:40], sofar=sofar)
         if progress.outcome in ("failed", "partial"):
             name = printable(progress.path)
             console.print(f"{progress.outcome}: {name}: {progress.note}", markup=False, highlight=False, soft_wrap=True)
@@ -66,16 +75,18 @@ def print_extract_report(report: "Report", archive: Path) -> None:
     """The closing lines of `nightreel extract`."""
     segments = ", ".join(f"{count} of {slug}" for slug, count in report.segments.items())
     speed = f", {report.video_s / report.wall_s:.1f} x real time" if report.wall_s else ""
+    busy = report.utilisation
     typer.echo(
         f"{report.videos} videos: {report.done} done, {report.partial} partial, {report.failed} failed, "
         f"{report.skipped} already there\n"
         f"segments: {segments}; {clock(report.video_s)} of video in {report.wall_s:.1f} s{speed}\n"
-        f"time: decode {report.stages['decode_s']:.1f} s, encode {report.stages['encode_s']:.1f} s, "
-        f"write {report.stages['write_s']:.1f} s"
+        f"busy: decode {busy['decode']:.2f}, encode {busy['encode']:.2f}, write {busy['write']:.2f} of the time"
     )
-    if report.failures:
-        typer.echo(f"Why some failed: nightreel failures {archive}", err=True)
-    typer.echo(f"Next: nightreel index {archive}", err=True)
+    kinds = Counter(failure["error_kind"] for failure in report.failures)
+    if kinds:
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        typer.echo(f"not done: {told}. Why: nightreel failures {archive}", err=True)
+    typer.echo(f"More about this run: {report.run_file}\nNext: nightreel index {archive}", err=True)
 
 
 def hits_table(hits: "Sequence[Hit]") -> str:

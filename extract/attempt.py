@@ -4,6 +4,7 @@ Samples arrive in the order of the video; vectors arrive later, batch by batch, 
 a frame keeps what came before it; the others go on. Memory: the vectors of one video (2 D bytes each), no picture.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from .decode.base import Effort, VideoFacts
 from .errors import VideoError
 from .sample import Clock, spans
-from .segment import Segments, segment_ids
+from .segment import ROW_BITS, Segments, segment_ids
 from .videos import VideoRow
 from .workers.messages import Ended, Job
 
@@ -42,18 +43,35 @@ class Take:
     reused: int = 0
 
     def expect(self, time_s: float) -> int:
-        """A sample whose picture goes to the encoder; returns the index under which its vector is to be `deliver`ed."""
-        self.times_s.append(time_s)
+        """A sample whose picture goes to the encoder; returns the index under which its vector is to be `deliver`ed.
+
+        Raises:
+            ValueError: the time is not after the one before, or there are more samples than ids.
+        """
+        self._append(time_s)
         self.vectors.append(None)
         self.waiting += 1
         self.vector_of.append(len(self.vectors) - 1)
         return len(self.vectors) - 1
 
     def repeat(self, time_s: float) -> None:
-        """A sample that looks as the one before, whose vector it shares."""
-        self.times_s.append(time_s)
-        self.vector_of.append(self.vector_of[-1])
+        """A sample that looks as the one before, whose vector it shares.
+
+        Raises:
+            ValueError: as for `expect`.    IndexError: there is none before.
+        """
+        shared = self.vector_of[-1]
+        self._append(time_s)
+        self.vector_of.append(shared)
         self.reused += 1
+
+    def _append(self, time_s: float) -> None:
+        last_s = max(0.0, self.times_s[-1]) if self.times_s else -math.inf
+        if not last_s < time_s < math.inf:
+            raise ValueError(f"a sample at {time_s} s after one at {last_s} s")
+        if len(self.times_s) == 1 << ROW_BITS:
+            raise ValueError(f"more than {1 << ROW_BITS} samples")
+        self.times_s.append(time_s)
 
     def deliver(self, index: int, vector: Vector | VideoError) -> None:
         """A vector, or why there is none."""

@@ -54,7 +54,11 @@ class Fit:
         while at < len(frames):
             full = False
             try:
-                parts.append(unit_norm_f16(self.encoder.encode_frames(frames[at : at + self.size])))
+                some = frames[at : at + self.size]
+                vectors = unit_norm_f16(self.encoder.encode_frames(some))
+                if vectors.shape != (len(some), self.encoder.dim):
+                    raise ValueError(f"{len(some)} frames gave {vectors.shape}; expected D = {self.encoder.dim}")
+                parts.append(vectors)
                 at += self.size
             except Exception as error:
                 full = isinstance(error, MemoryError) or "out of memory" in str(error).lower()

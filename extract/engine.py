@@ -32,7 +32,7 @@ class Plan:
         tier: `exact` (the frame shown at the time), `reference`, `keyframe` (the last such picture before it).
         decode_all: decode every frame instead of those that samples depend on; the same result, slower.
         skip_still: reuse the embedding where nothing moved, see `workers/still.py`.
-        backends: decoders: the first is used, the others are second opinions after a fault.
+        backends: decoders: the first is used, the second gives a second opinion after a fault.
         batch: frames per encoder call; None for automatic.
     """
 
@@ -143,7 +143,7 @@ class Engine:
         for worker, event in self._pool.poll(TICK_S):
             try:
                 self._handle(worker, self._by_worker[worker], event)
-            except (ValueError, IndexError, TypeError) as error:
+            except (ValueError, IndexError) as error:
                 worker.distrust(error)
         self._batches.deliver()
 
@@ -158,7 +158,8 @@ class Engine:
                 self._take(worker, attempt, event)
             case Ended():
                 attempt.end(event)
-                if len(task.attempts) < len(self._plan.backends) and wants_second_opinion(attempt):
+                alone = len(task.attempts) == 1 < len(self._plan.backends)
+                if alone and wants_second_opinion(attempt):
                     self._again.append(task)
 
     def _take(self, worker: Worker, attempt: Attempt, event: Sampled) -> None:
@@ -170,11 +171,12 @@ class Engine:
             if event.still & bit and not event.checked & bit:
                 take.repeat(event.time_s)
                 continue
+            picture = worker.picture(event.slot, self._geometry_of[i])  # before a vector is expected that never comes
             reused = take.vector_of[-1] if event.checked & bit else None
             index = take.expect(event.time_s)
             if reused is not None:
                 take.checks.append((index, reused))
-            self._batches.add(slug, take, index, worker.picture(event.slot, self._geometry_of[i]))
+            self._batches.add(slug, take, index, picture)
         if event.slot >= 0:
             worker.free(event.slot)
 

@@ -63,9 +63,22 @@ class Geometry:
         ratio = pick(height_px / to_height, width_px / to_width)
         return max(1, round(height_px / ratio)), max(1, round(width_px / ratio))
 
+    def offset_px(self, resized_px: tuple[int, int]) -> tuple[int, int]:
+        """(top, left) of the picture inside the resized frame; negative: that much padding before the frame.
+
+        (224, 398) for 224 px: (0, 87).    (126, 224): (-49, 0).
+        """
+        top, left = (_offset(have, want) for have, want in zip(resized_px, self.size_px, strict=True))
+        return top, left
+
     def as_json(self) -> dict[str, Any]:
         """As it travels to a decoding process."""
         return {**asdict(self), "size_px": list(self.size_px)}
+
+
+def _offset(have: int, want: int) -> int:
+    # torchvision rounds the half pixel that is cropped to even: int(round(x)), not x // 2.
+    return round((have - want) / 2) if have > want else -((want - have) // 2)
 
 
 def from_json(value: Mapping[str, Any]) -> Geometry:

@@ -28,9 +28,11 @@ def in_two_steps(on_first: Callable[[], None]) -> Iterator[None]:
         asked = True
         on_first()
 
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in SIGNALS}
+    # Who starts a run with `nohup` or in the background of a script has chosen that it ignores a signal.
+    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in heeded}
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -45,6 +45,15 @@ class Report:
     wall_s: float = 0.0
     stages: dict[str, float] = field(default_factory=lambda: {"decode_s": 0.0, "encode_s": 0.0, "write_s": 0.0})
     failures: list[dict[str, str]] = field(default_factory=list)
+    workers: int = 1
+    run_file: Path | None = None
+
+    @property
+    def utilisation(self) -> dict[str, float]:
+        """Share of the run's time that decoders (on average), encoder and writer were at work, 0..1."""
+        wall_s = max(self.wall_s, 1e-9)
+        busy = {name.removesuffix("_s"): round(seconds / wall_s, 3) for name, seconds in self.stages.items()}
+        return {**busy, "decode": round(busy["decode"] / self.workers, 3)}
 
     def count(self, row: VideoRow, segments: dict[str, Segments]) -> None:
         """Add one video's outcome."""
@@ -57,7 +66,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """With the keys of the contract, seconds rounded to milliseconds."""
-        value = dict(vars(self))
+        value = {key: found for key, found in vars(self).items() if key not in ("workers", "run_file")}
         value["video_s"], value["wall_s"] = round(self.video_s, 3), round(self.wall_s, 3)
         value["stages"] = {name: round(seconds, 3) for name, seconds in self.stages.items()}
         return value
@@ -146,22 +155,16 @@ class RunFile:
         machine = {"cpus": os.cpu_count(), "system": platform.system(), "machine": platform.machine()}
         self._about = {"id": self.path.stem, "began": utc_now(), "machine": machine, **about}
 
-    def write(self, state: str, ledger: Ledger, workers: int, batches: dict[str, int]) -> None:
+    def write(self, state: str, ledger: Ledger, batches: dict[str, int]) -> None:
         """The file as of now. `state`: running, finished, stopped (Ctrl-C) or failed."""
         report = ledger.report
-        wall_s = max(report.wall_s, 1e-9)
-        busy = report.stages
         value = {
             **self._about,
             "state": state,
             "written": utc_now(),
             "report": report.as_json(),
-            "realtime_factor": round(report.video_s / wall_s, 2),
-            "utilisation": {
-                "decode": round(busy["decode_s"] / (wall_s * max(1, workers)), 3),
-                "encode": round(busy["encode_s"] / wall_s, 3),
-                "write": round(busy["write_s"] / wall_s, 3),
-            },
+            "realtime_factor": round(report.video_s / max(report.wall_s, 1e-9), 2),
+            "utilisation": report.utilisation,
             "failures_by_kind": dict(Counter(failure["error_kind"] for failure in report.failures)),
             "batch": batches,
             **vars(ledger.detail),

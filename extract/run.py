@@ -112,7 +112,9 @@ class Run:
         self._workers = settings.workers or min(cores, MAX_WORKERS, len(paths))
         self._threads = max(1, cores // self._workers)
         self._writer, self._known = Writer(store), Known(store, list(encoders))
-        self._ledger = Ledger(len(paths), on_progress, Report(segments=dict.fromkeys(encoders, 0)))
+        self._ledger = Ledger(
+            len(paths), on_progress, Report(segments=dict.fromkeys(encoders, 0), workers=self._workers)
+        )
         self._intake = Intake(
             self._known,
             self._writer,
@@ -122,6 +124,7 @@ class Run:
             metadata=settings.metadata,
         )
         self._file = RunFile(store.root, self._about())
+        self._ledger.report.run_file = self._file.path
         self._began = self._committed = time.perf_counter()
 
     def go(self) -> Report:
@@ -131,7 +134,7 @@ class Run:
         self._pool = Pool(self._workers, setup_of(self._encoders, plan, limits), limits)
         self._batches = Batches(self._encoders, size)
         state = "failed"
-        with self._pool, self._batches:
+        with self._batches, self._pool:  # decoders end at once, the encoder at the end of its batch
             engine = Engine(self._encoders, plan, self._pool, self._batches, self._threads)
             try:
                 self._note_state("running")
@@ -154,10 +157,13 @@ class Run:
     def _drive(self, engine: Engine) -> None:
         def stop() -> None:
             engine.stopping = True
-            self._settings.on_stop()
 
+        told = False
         with in_two_steps(stop):
             for task in engine.run(self._intake.tasks(self._paths)):
+                if engine.stopping and not told:  # not in the signal handler: it may have interrupted a print
+                    told = True
+                    self._settings.on_stop()
                 if task is not None:
                     self._finish(task)
                 if time.perf_counter() - self._committed > self._settings.commit_every_s:
@@ -192,7 +198,7 @@ class Run:
         report = self._ledger.report
         report.wall_s = time.perf_counter() - self._began
         report.stages["decode_s"], report.stages["encode_s"] = self._pool.busy_s, self._batches.busy_s
-        self._file.write(state, self._ledger, self._workers, self._batches.sizes)
+        self._file.write(state, self._ledger, self._batches.sizes)
 
     def _about(self) -> dict[str, Any]:
         settings = self._settings

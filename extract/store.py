@@ -22,7 +22,7 @@ from .errors import Damaged, NotAnArchive, UsageError, WrongVersion
 from .files import write_json
 from .fingerprint import FILE_NAME, Fingerprint, read_fingerprint
 from .segment import ROW_BITS, Segments, segment_ids, segment_schema
-from .videos import VIDEO_SCHEMA, VideoRow, table_to_rows, video_id_of
+from .videos import LATER_COLUMNS, VIDEO_SCHEMA, VideoRow, table_to_rows, video_id_of
 
 FORMAT = "nightreel"
 VERSION = 1
@@ -241,7 +241,9 @@ class Store:
 def wrong_columns(found: pa.Schema, declared: pa.Schema, only: Sequence[str] | None = None) -> list[str]:
     """Names of declared columns (of `only`, where given) that are missing or of another type."""
     names = [name for name in declared.names if only is None or name in only]
-    return [n for n in names if n not in found.names or found.field(n).type != declared.field(n).type]
+    missing = {name for name in names if name not in found.names}
+    other = [n for n in names if n not in missing and found.field(n).type != declared.field(n).type]
+    return sorted(missing - LATER_COLUMNS) + other
 
 
 def utc_now() -> str:

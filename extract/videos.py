@@ -37,6 +37,8 @@ VIDEO_SCHEMA = pa.schema(
     ]
 )
 
+LATER_COLUMNS = frozenset({"decoder"})  # archives made before these came are read all the same
+
 _ENCODED = "nonutf8:"  # begins a path that `encode_path` had to change
 _SAMPLE_BYTES = 1 << 20
 _WHOLE_BYTES = 16 << 20

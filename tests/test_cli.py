@@ -145,6 +145,18 @@ BAD = [
     (["extract", "{videos}", "--archive", "{archive}", "--decode", "some"], 2, ["--decode some", "exact, reference, keyframe"]),
     (["extract", "{videos}", "--archive", "{archive}", "--shard", "3/2"], 2, ["--shard 3/2", "2/4"]),
     (["extract", "{videos}", "--archive", "{archive}", "--batch", "-1"], 2, ["--batch -1", "auto"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--workers", "0"], 2, ["--workers 0", "auto or a whole number"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--workers", "-2"], 2, ["--workers -2", "at least 1"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--workers", "many"], 2, ["--workers many", "auto"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--workers", "1.5"], 2, ["--workers 1.5", "at least 1"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--workers", "²"], 2, ["--workers ²", "at least 1"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--deadline", "0"], 2, ["--deadline 0", "for example 10"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--deadline", "-1"], 2, ["--deadline -1", "above 0"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--deadline", "nan"], 2, ["--deadline nan", "above 0"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--deadline", "soon"], 2, ["--deadline", "soon"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--decode-all=maybe"], 2, ["--decode-all"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--skip-still", "2"], 2, ["2", "no such file"]),
+    (["extract", "{videos}", "--archive", "{archive}", "--encoder", "toy", "--skip-still"], 4, ["sampling", "skip_still"]),
     (["extract", "{videos}"], 2, ["--archive"]),
     (["search", "{tmp}/nothing", "red"], 2, ["no archive at", "nightreel extract"]),
     (["search", "{empty}", "red"], 4, ["is not an archive", "nightreel extract"]),
@@ -195,6 +207,33 @@ def test_bad_usage_gives_one_clear_message_and_the_right_exit_code(places: dict[
         return ""
 
     assert [text for text in (check(*case) for case in BAD) if text] == []
+
+
+def test_how_to_decode_can_be_chosen(videos: Path, tmp_path: Path) -> None:
+    def extract(name: str, *words: str) -> tuple[dict, dict]:  # type: ignore[type-arg]
+        done = nightreel("extract", videos, "--archive", tmp_path / name, "--encoder", "toy", "--json", *words)
+        assert done.code == 0, done.err
+        (file,) = (tmp_path / name / "runs").glob("*.json")
+        return done.json, json.loads(file.read_text())
+
+    plain, about = extract("plain.reel", "--workers", "auto")
+    assert (about["plan"]["decode_all"], about["plan"]["skip_still"], about["limits"]["multiple"]) == (
+        False,
+        False,
+        10.0,
+    )
+    assert about["frames_decoded"] < 140
+    for words in (["--decode-all", "--workers", "1"], ["--workers", "3", "--deadline", "0.5"], ["--skip-still"]):
+        other, file = extract(f"{words[0]}.reel", *words)
+        assert (other["done"], other["segments"]) == (plain["done"], plain["segments"])
+        match words[0]:
+            case "--decode-all":
+                assert (file["plan"]["decode_all"], file["frames_decoded"], file["workers"]) == (True, 140, 1)
+            case "--workers":
+                assert (file["workers"], file["limits"]["multiple"]) == (3, 0.5)
+            case _:
+                assert file["plan"]["skip_still"]
+                assert file["still_reused"] > 0
 
 
 def test_a_hub_model_without_network_says_what_to_do(videos: Path, tmp_path: Path) -> None:

@@ -86,15 +86,6 @@ class Effort:
     why_all: str | None = None
 
 
-class Restart(Exception):
-    """Raised out of `Reader.samples`: the plan did not fit the file. What was sampled so far must be forgotten, and the
-    file read again with `decode_all`."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-
 class Reader(Protocol):
     """An open video. Frames come in presentation order, once; a fault is raised after the good frames.
 

@@ -39,10 +39,8 @@ def open_video(
     Args:
         backend: a name in `BACKENDS`, or `module:callable`.
         tier: `exact`, `reference` or `keyframe`, see `PyavReader`.
-        decode_all: `samples` leaves no packet out.
-        threads: of the decoder, 0 for its own choice; decord takes no notice.
         decode_all: send the decoder everything, also what no sample depends on.
-        threads: of the decoder; 0 for one per core.
+        threads: of the decoder, 0 for one per core; decord takes no notice.
 
     Raises:
         UsageError: unknown backend or tier.    VideoError: the file cannot be opened.

@@ -48,7 +48,10 @@ class Encoder(Protocol):
         ...
 
     def encode_frames(self, frames: Frames) -> Embeddings:
-        """(B, H, W, 3) uint8 RGB -> (B, D) float32, unit norm."""
+        """(B, H, W, 3) uint8 RGB of any size -> (B, D) float32, unit norm.
+
+        Out of memory raises what the library raises; who calls tries with fewer frames.
+        """
         ...
 
     def encode_text(self, texts: Sequence[str]) -> Embeddings:

@@ -5,8 +5,6 @@ The model and its preprocessing come as one: the frames take the resize, crop an
 weights were trained with (cosine to open_clip's own PIL path > 0.999, tests/extract/test_openclip.py).
 Weights are read as tensors only, never as a pickle that runs code. It knows nothing of videos, files of
 frames, or who chooses the device.
-
-Cost: at most `CHUNK` frames go through the network at once, which bounds memory whatever the batch.
 """
 
 import hashlib
@@ -20,6 +18,7 @@ import numpy as np
 
 from ..errors import UnknownEncoder, WeightsUnavailable
 from .base import Embeddings, Frames
+from .device import as_recorded, autocast, choose_precision, encode, unit
 from .openclip_names import CHECKPOINTS, HUB, RANDOM
 from .preprocess import Preprocessing, from_open_clip, preprocess
 from .spec import EncoderSpec, is_path
@@ -27,7 +26,6 @@ from .spec import EncoderSpec, is_path
 if TYPE_CHECKING:
     import torch
 
-CHUNK = 64
 TEXT_CHUNK = 256
 
 # Licence of the weights, by prefix of the model's name; what is not here is "unknown", never guessed.
@@ -76,7 +74,7 @@ class OpenClipEncoder:
     """A loaded open_clip model; made by `load`.
 
     Attributes:
-        preprocessing: what happens to a frame before the network.
+        preprocessing: what happens to a frame before the network.    geometry: the part of it that concerns size.
     """
 
     has_text = True
@@ -92,10 +90,12 @@ class OpenClipEncoder:
     ) -> None:
         self.spec = spec
         self.preprocessing = preprocessing
+        self.geometry = preprocessing.geometry
         self._model: Any = model
         self._tokenizer = tokenizer
         self._weights_sha256 = weights_sha256
         self._device = device
+        self._precision = choose_precision(device)
         self.dim = int(self.encode_text(["a"]).shape[1])
 
     def fingerprint(self) -> dict[str, Any]:
@@ -108,23 +108,23 @@ class OpenClipEncoder:
             "weights_sha256": self._weights_sha256,
             "licence": _licence(self.spec),
             "dim": self.dim,
-            "size_px": list(self.preprocessing.size_px),
+            "size_px": list(self.geometry.size_px),
             "preprocessing": self.preprocessing.as_json(),
             "pooling": "model",
-            "precision": "float32",
+            "precision": as_recorded(self._precision),
             "libraries": {"torch": torch.__version__, "open_clip_torch": open_clip.__version__},
         }
 
     def encode_frames(self, frames: Frames) -> Embeddings:
-        """(B, H, W, 3) uint8 RGB -> (B, D) float32, unit norm."""
-        import torch
+        """(B, H, W, 3) uint8 RGB of any size -> (B, D) float32, unit norm."""
 
-        out = np.empty((len(frames), self.dim), np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(frames), CHUNK):
-                pixels = preprocess(frames[start : start + CHUNK], self.preprocessing, self._device)
-                out[start : start + CHUNK] = _unit(self._model.encode_image(pixels))
-        return out
+        def embed(piece: Frames) -> "torch.Tensor":
+            pixels = preprocess(piece, self.preprocessing, self._device)
+            with autocast(self._device, self._precision):
+                features: torch.Tensor = self._model.encode_image(pixels)
+            return features
+
+        return encode(frames, self.dim, self._device, embed)
 
     def encode_text(self, texts: Sequence[str]) -> Embeddings:
         """Q sentences -> (Q, D) float32, unit norm; longer ones than the model's context are cut."""
@@ -134,7 +134,7 @@ class OpenClipEncoder:
         with torch.inference_mode():
             for start in range(0, len(texts), TEXT_CHUNK):
                 tokens = self._tokenizer(list(texts[start : start + TEXT_CHUNK])).to(self._device)
-                chunks.append(_unit(self._model.encode_text(tokens)))
+                chunks.append(unit(self._model.encode_text(tokens)))
         return np.concatenate(chunks) if chunks else np.empty((0, self.dim), np.float32)
 
 
@@ -251,10 +251,3 @@ def _licence(spec: str) -> str:
     if weights == "meta":
         return next((said for prefix, said in LICENCES.items() if name.startswith(prefix)), "unknown")
     return "unknown"
-
-
-def _unit(features: "torch.Tensor") -> Embeddings:
-    import torch
-
-    unit: Embeddings = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
-    return unit

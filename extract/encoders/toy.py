@@ -55,6 +55,8 @@ class ToyEncoder:
     spec = "toy"
     dim = 4
     has_text = True
+    # Small, because a mean colour needs no more; every pixel counts, hence `squash`. Only what the decoder hands over is
+    # scaled to it: other frames are averaged as they are, so it is no part of the fingerprint.
     geometry = Geometry((32, 32), "squash", "bilinear")
 
     def fingerprint(self) -> dict[str, Any]:

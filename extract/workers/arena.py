@@ -9,6 +9,7 @@ Who may write a slot is settled by messages: the decoding process owns it until 
 says "free". Costs one page per 4 KB that was ever used, whatever the length of the video.
 """
 
+import fcntl
 import mmap
 import os
 import tempfile
@@ -22,6 +23,7 @@ from ..geometry import Geometry
 IDLE, WORKING, WAITING = 0, 1, 2  # states; WAITING: for a free slot, which is not the video's fault
 _HEADER_BYTES = 64
 _BEATS, _STATE, _FRAMES = 0, 1, 2
+_MOST_FRAMES = (1 << 63) - 1  # what a table holds; a decoder that writes where it should not may leave anything here
 
 Picture = npt.NDArray[np.uint8]
 
@@ -63,7 +65,7 @@ class Arena:
 
     @property
     def frames(self) -> int:
-        return int(self._header[_FRAMES])
+        return min(int(self._header[_FRAMES]), _MOST_FRAMES)
 
     @property
     def state(self) -> int:
@@ -85,9 +87,11 @@ def arena_bytes(geometries: Sequence[Geometry], slots: int) -> int:
 def create_memory(size_bytes: int) -> int:
     """A file descriptor of that many zero bytes that exist nowhere but in memory (or in an unlinked file)."""
     if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("nightreel")
-    else:
-        fd, name = tempfile.mkstemp(prefix="nightreel-")
-        os.unlink(name)
+        fd = os.memfd_create("nightreel", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(fd, size_bytes)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # reading what was cut off would kill the run
+        return fd
+    fd, name = tempfile.mkstemp(prefix="nightreel-")
+    os.unlink(name)
     os.ftruncate(fd, size_bytes)
     return fd

@@ -3,25 +3,25 @@
 Started by `process.py` as `python -m nightreel.extract.workers.child`; one thread; never imports torch. It may be killed
 at any instant. It cannot know that it hangs; the run sees that its beats stop. Costs 0.2 s to start and about 60 MB.
 
-It ignores Ctrl-C, which terminals send to the whole group: the run decides what is finished. It ends when the run's
-end of the pipe closes, and on Linux the kernel kills it with the run, even when it hangs in C.
+The run blocks SIGINT and SIGTERM in it, see `process.py`. It ends when the run's end of the channel closes, and on Linux
+the kernel kills it with the run, even when it hangs in C.
 """
 
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from multiprocessing.connection import Connection
 
 from ..decode.base import DecodedFrame, Effort, Reader, Restart
 from ..decode.open import open_video
 from ..errors import VideoError
 from ..sample import Clock
 from .arena import IDLE, WAITING, WORKING, Arena, Picture
-from .messages import NO_SLOT, Ended, Event, Job, Opened, Restarted, Sampled, Setup, pack, setup_from_json
+from .messages import NO_SLOT, Channel, Ended, Event, Job, Opened, Restarted, Sampled, Setup, pack, setup_from_json
 from .still import CHECK_EVERY, is_still
 
 PR_SET_PDEATHSIG = 1
@@ -30,51 +30,57 @@ PR_SET_PDEATHSIG = 1
 class Child:
     """The loop: job in, events out."""
 
-    def __init__(self, pipe: "Connection[bytes, bytes]", arena: Arena, setup: Setup) -> None:
-        self._pipe = pipe
+    def __init__(self, channel: Channel, arena: Arena, setup: Setup) -> None:
+        self._channel = channel
         self._arena = arena
         self._setup = setup
         self._free = list(range(setup.slots))
         self._last: dict[int, Picture] = {}  # per lane, the picture that was sent last; of this video
         self._stills = 0
+        self._reader: Reader | None = None  # of this video, once it is open
 
     def serve(self) -> None:
-        """Work until the run closes the pipe."""
+        """Work until the run closes the channel."""
         while True:
-            message = json.loads(self._pipe.recv_bytes())
+            message = json.loads(self._hear(wait=True) or b"")
             if "free" in message:
                 self._free.append(message["free"])
             else:
                 self._arena.state = WORKING
+                self._arena.beat(0)  # not the frames of the video before
                 self._say(self._decode(Job(**message)))
                 self._arena.state = IDLE
 
     def _decode(self, job: Job) -> Ended:
         """Decode one video as far as it goes. Whatever a library raises is a fault of this video."""
-        clock, effort = Clock(), Effort()
         decode_all = job.decode_all
+        self._reader = None
         try:
             while True:
                 self._last.clear()
                 with open_video(job.path, job.backend, job.tier, decode_all, job.threads) as reader:
-                    clock, effort = reader.clock, reader.effort
+                    self._reader = reader
                     reader.on_beat = partial(self._beat, reader)
                     self._say(Opened(reader.facts))
                     try:
                         for frame, wanted in reader.samples([lane.rate for lane in self._setup.lanes]):
                             self._hand_over(frame, wanted)
-                        return Ended(clock, effort)
+                        return self._ended()
                     except Restart as restart:
+                        if decode_all:
+                            raise  # nothing is left out any more: it would go on for ever
                         self._say(Restarted(restart.why))
                         decode_all = True
         except VideoError as error:
-            return Ended(clock, effort, error)
+            return self._ended(error)
         except MemoryError as error:
-            return Ended(clock, effort, VideoError("out_of_memory", f"no memory to decode this video {error}".strip()))
-        except (BrokenPipeError, EOFError, ConnectionError):
-            raise  # the run is gone
+            return self._ended(VideoError("out_of_memory", f"no memory to decode this video {error}".strip()))
         except Exception as error:  # one odd file must not stop the night, whatever a library raises for it
-            return Ended(clock, effort, VideoError("crashed", f"{type(error).__name__}: {error}"))
+            return self._ended(VideoError("crashed", f"{type(error).__name__}: {error}"))
+
+    def _ended(self, fault: VideoError | None = None) -> Ended:
+        reader = self._reader  # which has its own clock and effort for every time it opened the file
+        return Ended(reader.clock, reader.effort, fault) if reader else Ended(Clock(), Effort(), fault)
 
     def _beat(self, reader: Reader) -> None:
         self._arena.beat(reader.effort.frames)
@@ -88,14 +94,13 @@ class Child:
             still = sum(1 << i for i, lane in lanes if self._is_still(i, pictures[lane.geometry]))
             self._stills += bool(still)
             checked = still if self._stills % CHECK_EVERY == 1 else 0
-            for i, lane in lanes:
-                if not still >> i & 1:
-                    self._last[i] = pictures[lane.geometry]
         sent = wanted & ~still | checked
         slot = self._slot() if sent else NO_SLOT
         for i, lane in lanes:
             if sent >> i & 1:
                 self._arena.picture(slot, lane.geometry)[:] = pictures[lane.geometry]
+                if self._setup.skip_still:
+                    self._last[i] = pictures[lane.geometry]
         self._say(Sampled(slot, frame.time_s, wanted, still, checked))
 
     def _is_still(self, lane: int, picture: Picture) -> bool:
@@ -103,15 +108,26 @@ class Child:
 
     def _slot(self) -> int:
         """A free slot; waits for the run to free one, and says that it waits."""
-        while self._pipe.poll() or not self._free:
-            self._arena.state = WORKING if self._free else WAITING
-            self._free.append(json.loads(self._pipe.recv_bytes())["free"])
+        self._arena.state = WAITING
+        while message := self._hear(wait=not self._free):
+            self._free.append(json.loads(message)["free"])
         self._arena.state = WORKING
         return self._free.pop()
 
     def _say(self, event: Event) -> None:
-        self._pipe.send_bytes(pack(event))
+        self._arena.state = WAITING  # while the run does not read
+        try:
+            self._channel.send(pack(event), wait=True)
+        except OSError:
+            sys.exit()  # the run is gone
+        self._arena.state = WORKING
         self._arena.beat(self._arena.frames)
+
+    def _hear(self, *, wait: bool) -> bytes | None:
+        try:
+            return self._channel.receive(wait=wait)
+        except (EOFError, OSError):
+            sys.exit()  # the run is gone
 
 
 def limit_memory(limit_bytes: int) -> None:
@@ -135,16 +151,13 @@ def die_with_parent(parent: int) -> None:
 
 
 def main(arguments: Iterator[str]) -> None:
-    """Arguments: descriptor of the pipe, descriptor of the memory, process id of the run, `Setup` as JSON."""
-    pipe_fd, memory_fd, parent, text = arguments
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Arguments: descriptor of the channel, descriptor of the memory, process id of the run, `Setup` as JSON."""
+    channel_fd, memory_fd, parent, text = arguments
     die_with_parent(int(parent))
     setup = setup_from_json(text)
     limit_memory(setup.memory_bytes)
     arena = Arena(int(memory_fd), setup.geometries, setup.slots)
-    with suppress(EOFError, ConnectionError, KeyboardInterrupt):
-        Child(Connection(int(pipe_fd)), arena, setup).serve()
+    Child(Channel(socket.socket(fileno=int(channel_fd))), arena, setup).serve()
 
 
 if __name__ == "__main__":

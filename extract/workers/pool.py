@@ -49,7 +49,8 @@ class Pool:
         """What the workers say within `timeout_s`, as soon as one says something. A picture must be copied and its
         slot freed before the next event is asked for."""
         working = [worker for worker in self._workers if worker.job is not None]
-        wait([worker.pipe for worker in working], timeout_s if working else 0)
+        here = any(worker.channel.holds_more for worker in working)  # said already, so there is nothing to wait for
+        wait([worker.channel.fileno() for worker in working], 0 if here or not working else timeout_s)
         for worker in working:
             worker.check()
             for _ in range(_AT_ONCE):

@@ -1,25 +1,32 @@
 """One decoding process, seen from the run: started when needed, killed when it hangs, grows or crashes, started again.
 
-A process that hangs inside C cannot say so. It is known by its beats: they stop while its state is "working". Time it
-waits for the run to free a slot does not count, neither for the beats nor for the deadline.
+A process that hangs inside C cannot say so. It is known by its beats: they stop. Time it waits for the run, which has
+not read what it said, counts neither for the beats nor for the deadline.
+
+Nothing here waits for the process, whatever it does or says: one that a hostile file has taken over may stop halfway
+through a message, stop reading, or close its end and go on.
 """
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import wait
 
 from ..decode.base import Effort
 from ..errors import VideoError
 from ..sample import Clock
 from .arena import WORKING, Arena, Picture, arena_bytes, create_memory
-from .messages import MAX_MESSAGE_BYTES, Ended, Event, Job, Opened, Setup, unpack
+from .messages import Channel, Ended, Event, Job, Opened, Setup, unpack
+
+_CHECK_EVERY_S = 0.1
+_DIES_WITHIN_S = 2.0  # longer only in a system call that never returns, on a disk that does not answer
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class Limits:
 
     def deadline_s(self, duration_s: float | None) -> float:
         """Seconds of work a video of this length may take."""
-        return self.floor_s + self.multiple * (duration_s or 0.0)
+        return self.floor_s + self.multiple * max(0.0, duration_s or 0.0)
 
 
 class Worker:
@@ -48,9 +55,10 @@ class Worker:
         self._setup = setup
         self._limits = limits
         self._child: subprocess.Popen[bytes] | None = None
-        self._pipe: Connection[bytes, bytes]  # while there is a child
+        self._channel: Channel  # while there is a child
         self._arena: Arena
         self._gave_up: VideoError | None = None
+        self._untrusted = False
         self._worked_s = self._deadline_s = 0.0  # of the job
         self._beats, self._alive_at, self._checked_at = -1, 0.0, 0.0
         self.job: Job | None = None
@@ -59,10 +67,11 @@ class Worker:
     # --- work ---
 
     def start(self, job: Job) -> None:
-        """Give it a video; starts the process if there is none."""
-        if self._child is None:
+        """Give it a video; starts the process if there is none that waits for one."""
+        if not self._is_ready():
+            self.kill()
             self._spawn()
-        self.job, self._gave_up = job, None
+        self.job, self._gave_up, self._untrusted = job, None, False
         self._worked_s, self._deadline_s = 0.0, self._limits.deadline_s(None)
         self._beats, self._alive_at = -1, time.monotonic()
         self._checked_at = self._alive_at
@@ -77,25 +86,31 @@ class Worker:
         return self._arena.picture(slot, geometry)
 
     @property
-    def pipe(self) -> "Connection[bytes, bytes]":
+    def channel(self) -> Channel:
         """To wait on; valid while a job runs."""
-        return self._pipe
+        return self._channel
 
     def receive(self) -> Event | None:
         """The next event, or None when there is none now. A process that died ends its job with a fault."""
         if self.job is None:
             return None
+        if self._untrusted:
+            return self._lost()
         try:
-            if not self._pipe.poll():
-                return None
-            event = unpack(self._pipe.recv_bytes(MAX_MESSAGE_BYTES))
-        except (EOFError, OSError, ValueError) as error:
-            return self._died(error)
+            message = self._next_message()
+            if message is None:
+                return self._lost() if self._is_gone() else None
+            event = unpack(message)
+        except (EOFError, OSError):
+            return self._lost()
+        except ValueError as error:
+            self.distrust(error)
+            return self._lost()
         if isinstance(event, Opened):
             self._deadline_s = self._limits.deadline_s(event.facts.duration_s)
         if isinstance(event, Ended):
             self._account()
-            self.job = None
+            self._end(event)
         return event
 
     # --- life ---
@@ -106,11 +121,11 @@ class Worker:
 
     def check(self) -> None:
         """Kill the process if it hangs, takes too long or grows too large; `receive` then tells the rest."""
-        if self.job is None or self._gave_up is not None:
+        if self.job is None or self._gave_up is not None or time.monotonic() - self._checked_at < _CHECK_EVERY_S:
             return
         now = self._account()
         beats = self._arena.beats
-        if beats != self._beats or self._arena.state != WORKING:
+        if beats != self._beats or self._waits():
             self._beats, self._alive_at = beats, now
         if now - self._alive_at > self._limits.stall_s:
             self._give_up("timeout", f"no sign of life for {self._limits.stall_s:g} s while decoding (it hangs)")
@@ -122,19 +137,21 @@ class Worker:
     def distrust(self, error: Exception) -> None:
         """What it says makes no sense: a decoder that a hostile file has taken over, or a bug. It is stopped."""
         if self._gave_up is None and self.job is not None:
+            self._untrusted = True  # from here on, also what it has said already
             self._give_up("crashed", f"the decoding process talked nonsense ({error}) and was stopped")
 
     def kill(self) -> None:
         """End the process at once, whatever it does."""
         if self._child is not None:
             self._child.kill()
-            self._child.wait()
-            self._pipe.close()
+            self._exit_code()
+            self._channel.close()
             self._child = None
 
     def _account(self) -> float:
+        """Count the time since the last check, unless the process waits for the run now."""
         now = time.monotonic()
-        if self._arena.state == WORKING:
+        if not self._waits():
             self._worked_s += now - self._checked_at
             self.busy_s += now - self._checked_at
         self._checked_at = now
@@ -145,22 +162,54 @@ class Worker:
         assert self._child is not None
         self._child.kill()  # what it said before is still in the pipe
 
-    def _died(self, error: Exception) -> Ended:
-        """The end of a job whose process is gone, or talks nonsense."""
-        assert self._child is not None
-        if isinstance(error, ValueError):
-            self.distrust(error)
-        fault = self._gave_up or VideoError(*_how_it_died(self._child.wait()))
-        effort = Effort(frames=self._arena.frames)
-        self.kill()
+    def _waits(self) -> bool:
+        """Whether it has nothing to do before the run reads what it said. That it says so is not enough."""
+        return self._arena.state != WORKING and (self._channel.holds_more or bool(wait([self._channel.fileno()], 0)))
+
+    def _next_message(self) -> bytes | None:
+        return self._channel.receive(wait=False)
+
+    def _is_gone(self) -> bool:
+        """Whether it is dead. Its channel need not be closed: processes that a decoder started may have it open."""
+        return self._child is None or self._gave_up is not None or self._child.poll() is not None
+
+    def _is_ready(self) -> bool:
+        """Whether there is a process that waits for a job, with nothing left to say about the last one."""
+        try:
+            return not self._is_gone() and self._next_message() is None
+        except (EOFError, OSError, ValueError):
+            return False
+
+    def _lost(self) -> Ended:
+        """The end of a job whose process is gone, or is not listened to any more."""
+        fault = self._gave_up or VideoError(*_how_it_died(self._exit_code()))
+        ended = Ended(Clock(), Effort(frames=self._arena.frames), fault)
+        self._end(ended)
+        return ended
+
+    def _end(self, ended: Ended) -> None:
+        """The next video must not suffer from this one: after a fault of the decoder it gets a new process."""
         self.job = None
-        return Ended(Clock(), effort, fault)
+        spoilt = ended.fault is not None and ended.fault.kind in ("crashed", "out_of_memory")
+        if spoilt or self._gave_up is not None or _resident_bytes(self._child) > self._limits.memory_bytes // 2:
+            self.kill()
+
+    def _exit_code(self) -> int | None:
+        """How the process ended; None if it lives on."""
+        assert self._child is not None
+        with suppress(subprocess.TimeoutExpired):
+            return self._child.wait(_DIES_WITHIN_S)
+        return None
 
     def _spawn(self) -> None:
-        ours, theirs = Pipe()
+        ours, theirs = socket.socketpair()
         fd = create_memory(arena_bytes(self._setup.geometries, self._setup.slots))
+        # It inherits that these are blocked, and keeps them so: terminals and schedulers send them to the whole group,
+        # but the run decides what is finished.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             self._arena = Arena(fd, self._setup.geometries, self._setup.slots)
+            self._channel = Channel(ours)
             command = [sys.executable, "-P", "-m", f"{__package__}.child"]  # -P: not from the current folder
             command += [str(theirs.fileno()), str(fd), str(os.getpid()), self._setup.as_json()]
             self._child = subprocess.Popen(
@@ -173,14 +222,20 @@ class Worker:
         finally:
             os.close(fd)
             theirs.close()
-        self._pipe = ours
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _send(self, message: dict[str, object]) -> None:
-        with suppress(OSError):  # it died; `receive` finds out
-            self._pipe.send_bytes(json.dumps(message).encode())
+        try:
+            self._channel.send(json.dumps(message).encode(), wait=False)
+        except BlockingIOError:
+            self.distrust(ValueError("it does not listen"))
+        except OSError:  # it died; `receive` finds out
+            pass
 
 
-def _how_it_died(code: int) -> tuple[str, str]:
+def _how_it_died(code: int | None) -> tuple[str, str]:
+    if code is None:
+        return "crashed", "the decoding process closed its line to the run and went on"
     if code == -signal.SIGKILL:
         return "out_of_memory", "the decoding process was killed from outside, most likely for want of memory"
     if code < 0:

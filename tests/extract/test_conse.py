@@ -32,6 +32,20 @@ def test_finds_photographs_by_sentence(minilm: Path, checkpoint: Path) -> None:
     assert scores.argmax(axis=1).tolist() == [0, 1, 2]
 
 
+def test_preprocessing_stands_in_the_fingerprint_as_it_always_did(minilm: Path, checkpoint: Path) -> None:
+    fingerprint = load_encoder("conse").fingerprint()
+    assert fingerprint["size_px"] == [288, 288]
+    assert fingerprint["precision"] == "float32"
+    assert fingerprint["preprocessing"] == {
+        "size_px": [288, 288],
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+        "resize_mode": "shortest",
+        "interpolation": "bicubic",
+        "fill": 0,
+    }
+
+
 def test_sentences_are_those_of_sentence_transformers(minilm: Path) -> None:
     reason = "sentence-transformers is the reference"
     reference = pytest.importorskip("sentence_transformers", reason=reason)

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_every_input_has_an_outcome(videos: Path, tmp_path: Path) -> None:
     rows = {Path(row.path).name: row for row in store.videos()}
     assert set(rows) == {"a.mp4", "b.mkv", "broken.mp4", "empty.mp4"}
     a = rows["a.mp4"]
-    assert (a.status, a.frames_decoded, a.width_px, a.height_px, a.variable_fps) == ("done", 50, 64, 48, False)
+    assert (a.status, a.frames_decoded, a.width_px, a.height_px, a.variable_fps) == ("done", 17, 64, 48, False)
     assert a.duration_s == pytest.approx(5.0)
     assert (rows["broken.mp4"].status, rows["broken.mp4"].stage) == ("failed", "open")
     segments = store.segments_of("toy", a.video_id)
@@ -309,20 +310,12 @@ def test_a_copy_over_another_video_replaces_it(videos: Path, tmp_path: Path, mak
 def test_whatever_a_library_raises_costs_one_video(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nightreel.extract import video
-    from nightreel.extract.decode.base import Reader
-
-    real = video.open_video
-
-    def odd(path: Path, **options: str) -> Reader:
-        if path.name == "a.mp4":
-            raise TypeError("unsupported operand")
-        return real(path, **options)
-
-    monkeypatch.setattr(video, "open_video", odd)
-    assert run(videos, tmp_path / "a.reel")["done"] == 1
-    row = Store.open(tmp_path / "a.reel").find_video("a.mp4")
-    assert (row.error_kind, row.error) == ("crashed", "TypeError: unsupported operand")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("ODD_LOG", str(tmp_path / "log"))
+    (videos / "a.mp4").rename(videos / "odd-opens_and_raises.mp4")
+    assert run(videos, tmp_path / "a.reel", plan=Plan(backends=("odd_decoders:odd",)))["done"] == 1
+    row = Store.open(tmp_path / "a.reel").find_video("odd-opens_and_raises.mp4")
+    assert (row.error_kind, row.error) == ("crashed", "ZeroDivisionError: division by zero")
 
 
 def test_metadata_survives_a_run_without_it(videos: Path, tmp_path: Path, make_film: MakeFilm) -> None:
@@ -355,25 +348,47 @@ def test_the_documented_query_gives_the_rows_that_count(videos: Path, tmp_path: 
     assert (len(rows), names.count("moved.mp4"), names.count("b.mkv")) == (9, 5, 4)
 
 
-def test_ctrl_c_keeps_the_videos_that_were_finished(videos: Path, tmp_path: Path) -> None:
+def test_an_error_of_the_caller_keeps_what_was_finished(videos: Path, tmp_path: Path) -> None:
     def stop(progress: Progress) -> None:
-        raise KeyboardInterrupt
+        raise ValueError("no such column")
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(ValueError, match="no such column"):
         extract([str(videos)], tmp_path / "a.reel", ["toy"], Settings(), stop)
     assert len(Store.open(tmp_path / "a.reel").videos()) == 1
     assert run(videos, tmp_path / "a.reel")["skipped"] == 1
 
 
-def test_awkward_files_come_out_as_expected(shared_data: Path, tmp_path: Path) -> None:
-    """130 real files that break readers, in one run: no crash, each with the outcome that is right for it."""
+def test_a_second_ctrl_c_keeps_only_what_was_committed(videos: Path, tmp_path: Path) -> None:
+    """`KeyboardInterrupt` is what the second signal raises, wherever the run is."""
+
+    def stop(progress: Progress) -> None:
+        if progress.number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract([str(videos)], tmp_path / "a.reel", ["toy"], Settings(commit_every_s=0.0), stop)
+    store = Store.open(tmp_path / "a.reel")
+    assert (len(store.videos()), verify(store).problems) == (2, [])
+    report = run(videos, tmp_path / "a.reel")
+    assert (report["skipped"], report["done"] + report["failed"]) == (2, 2)  # type: ignore[operator]
+
+
+@pytest.fixture(scope="module")
+def awkward_archive(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """130 real files that break readers, in one run that decodes all of them."""
+    archive = tmp_path_factory.mktemp("awkward") / "all.reel"
+    assert run(shared_data / "awkward", archive, plan=Plan(decode_all=True))["videos"] == 130
+    return archive
+
+
+def test_awkward_files_come_out_as_expected(shared_data: Path, awkward_archive: Path) -> None:
+    """No crash, each with the outcome that is right for it."""
     import json
 
-    awkward = shared_data / "awkward"
-    report = run(awkward, tmp_path / "a.reel")
-    rows = {Path(row.path).name: row for row in Store.open(tmp_path / "a.reel").videos()}
+    store = Store.open(awkward_archive)
+    rows = {Path(row.path).name: row for row in store.videos()}
     wrong = []
-    for line in (awkward / "expected.jsonl").read_text().splitlines():
+    for line in (shared_data / "awkward" / "expected.jsonl").read_text().splitlines():
         expected = json.loads(line)
         row = rows[expected["file"]]
         outcome = {"done": "ok", "partial": "partial"}.get(row.status, row.error_kind)
@@ -384,8 +399,23 @@ def test_awkward_files_come_out_as_expected(shared_data: Path, tmp_path: Path) -
             if size != (expected["display_width"], expected["display_height"], expected["rotation_deg"]):
                 wrong.append((expected["file"], size))
     assert wrong == []
-    assert len(rows) == report["videos"] == 130
-    store = Store.open(tmp_path / "a.reel")
+    assert len(rows) == 130
     assert verify(store).problems == []
     good = {row.video_id for row in rows.values() if row.status != "failed"}
     assert set(store.video_ids("toy")) == good  # and so all of them can be found
+
+
+def test_decoding_only_what_is_needed_gives_the_same(shared_data: Path, awkward_archive: Path, tmp_path: Path) -> None:
+    run(shared_data / "awkward", tmp_path / "a.reel")
+    full, lean = Store.open(awkward_archive), Store.open(tmp_path / "a.reel")
+    assert verify(lean).problems == []
+    differing = ("frames_decoded", "decoder")  # how it was done, and how much was
+    rows = [{row.video_id: replace(row, **dict.fromkeys(differing)) for row in s.videos()} for s in (full, lean)]
+    assert rows[1] == rows[0]
+    assert set(full.video_ids("toy")) == set(lean.video_ids("toy"))
+    for video_id in full.video_ids("toy"):
+        a, b = full.segments_of("toy", video_id), lean.segments_of("toy", video_id)
+        for column in ("start_s", "end_s", "time_s", "embedding"):
+            np.testing.assert_array_equal(getattr(a, column), getattr(b, column))
+    decoded = [sum(row.frames_decoded for row in store.videos()) for store in (full, lean)]
+    assert decoded[1] < decoded[0]
