@@ -1,6 +1,6 @@
 """How well `conse` (or any frame encoder) finds a clip by its caption; an exploration, in memory, no archive.
 
-    python benchmarks/conse_clips.py CLIPS [--encoder conse]
+    python benchmarks/conse_clips.py [CLIPS] [--encoder conse]
 
 CLIPS holds `captions.jsonl`, one {"video", "caption"} a line. Protocol: one frame a second from the first;
 every caption is asked against all videos; a tie counts against us. Prints JSON: R@1 and R@5 for each way to
@@ -46,7 +46,8 @@ def recall(similarity: np.ndarray, k: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path)
+    beside = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "clips"
+    parser.add_argument("clips", type=Path, nargs="?", default=beside)
     parser.add_argument("--encoder", default="conse")
     args = parser.parse_args()
 

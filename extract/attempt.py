@@ -23,20 +23,49 @@ Vector = npt.NDArray[np.float16]
 OF_THE_DECODER = frozenset({"timeout", "crashed", "out_of_memory"})
 
 
+class Vectors:
+    """(N, D) float16 that grows, and which rows are there: one array, so that hours of video cost 2 D bytes a sample."""
+
+    def __init__(self) -> None:
+        self._rows = np.empty((0, 0), np.float16)  # (capacity, D) once D is known
+        self._have = np.zeros(0, np.bool_)
+
+    def put(self, index: int, vector: Vector) -> None:
+        """Row `index` is `vector` (D,)."""
+        if index >= len(self._have):
+            more = max(8, index + 1 + index // 8)
+            self._rows.resize((more, len(vector)), refcheck=False)  # in place: no second copy for a while
+            self._have.resize(more, refcheck=False)
+        self._rows[index], self._have[index] = vector, True
+
+    def has(self, indices: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Per index, whether its row is there."""
+        at = np.asarray(indices, np.int64)
+        known = at < len(self._have)
+        return known & self._have[np.where(known, at, 0)] if len(self._have) else known
+
+    def __getitem__(self, indices: Sequence[int]) -> Vector:
+        """(len(indices), D); a view where they are 0, 1, 2..."""
+        count = len(indices)
+        in_order = count == 0 or (indices[0] == 0 and indices[-1] == count - 1)  # they never go down
+        return self._rows[:count] if in_order else self._rows[np.asarray(indices)]
+
+
 @dataclass
 class Take:
     """What one encoder gets of one video.
 
     Attributes:
         times_s: of the samples.    vector_of: per sample, the index of its vector (a still frame shares one).
-        vectors: as they come; None while on their way.    fault: what broke the encoder.
+        vectors: as they come.    waiting: how many are on their way.    fault: what broke the encoder.
         checks: (vector of its own, vector that would have been reused) of still frames encoded all the same.
         reused: samples that share the vector of an earlier one.
     """
 
     times_s: list[float] = field(default_factory=list)
     vector_of: list[int] = field(default_factory=list)
-    vectors: list[Vector | None] = field(default_factory=list)
+    vectors: Vectors = field(default_factory=Vectors)
+    expected: int = 0
     waiting: int = 0
     fault: VideoError | None = None
     checks: list[tuple[int, int]] = field(default_factory=list)
@@ -49,10 +78,10 @@ class Take:
             ValueError: the time is not after the one before, or there are more samples than ids.
         """
         self._append(time_s)
-        self.vectors.append(None)
+        self.vector_of.append(self.expected)
+        self.expected += 1
         self.waiting += 1
-        self.vector_of.append(len(self.vectors) - 1)
-        return len(self.vectors) - 1
+        return self.expected - 1
 
     def repeat(self, time_s: float) -> None:
         """A sample that looks as the one before, whose vector it shares.
@@ -79,28 +108,25 @@ class Take:
         if isinstance(vector, VideoError):
             self.fault = self.fault or vector
         else:
-            self.vectors[index] = vector
+            self.vectors.put(index, vector)
 
     def segments(self, video_id: str, end_s: float) -> Segments | None:
         """(S, D): all samples up to the first without a vector; None if there is none."""
-        found = [self.vectors[index] for index in self.vector_of]
-        count = next((i for i, vector in enumerate(found) if vector is None), len(found))
+        missing = np.flatnonzero(~self.vectors.has(self.vector_of))
+        count = int(missing[0]) if len(missing) else len(self.vector_of)
         if not count:
             return None
         bounds = np.array(spans(self.times_s, end_s))[:count]
         times_s = np.maximum(0.0, np.array(self.times_s[:count]))
         owner = np.full(count, video_id, object)
-        vectors = np.stack([vector for vector in found[:count] if vector is not None])
+        vectors = self.vectors[self.vector_of[:count]]
         return Segments(segment_ids(video_id, count), owner, bounds[:, 0], bounds[:, 1], times_s, vectors)
 
     def check_errors(self) -> list[float]:
         """Cosine distances between what was reused and what encoding gives, one per check."""
-        pairs = [(self.vectors[own], self.vectors[reused]) for own, reused in self.checks]
-        return [
-            1 - float(np.dot(a.astype(np.float32), b.astype(np.float32)))
-            for a, b in pairs
-            if not (a is None or b is None)
-        ]
+        pairs = [pair for pair in self.checks if self.vectors.has(pair).all()]
+        pictures = [self.vectors[pair].astype(np.float32) for pair in pairs]
+        return [1 - float(np.dot(own, reused)) for own, reused in pictures]
 
 
 class Attempt:

@@ -7,6 +7,7 @@ The thread may fall behind by `AHEAD` batches per encoder; then the run stops ta
 up, and they wait: memory stays bounded however fast decoding is.
 """
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -163,8 +164,5 @@ def _timed(fit: Fit, frames: Frames, owners: Sequence[object]) -> tuple[list[Ans
 
 def automatic_size(device: str) -> int:
     """Pictures per call to begin with: enough to keep the device busy, little enough for a small one."""
-    if device == "cpu":
-        return ON_CPU
-    import torch
-
-    return ON_CUDA if torch.cuda.is_available() else ON_CPU
+    torch = sys.modules.get("torch")  # an encoder that could use a GPU has imported it to see whether there is one
+    return ON_CUDA if device != "cpu" and torch is not None and torch.cuda.is_available() else ON_CPU

@@ -1,5 +1,6 @@
 """From words on the command line to the settings of a run, with an error that names the remedy for each."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,7 @@ def parse_settings(
     Raises:
         UsageError: a value is not of its kind or out of range, or the metadata cannot be read.
     """
-    if not deadline > 0:
+    if not 0 < deadline < math.inf:
         raise UsageError(
             f"--deadline {deadline}: expected seconds of work per second of video, above 0; for example 10."
         )

@@ -67,6 +67,7 @@ class PyavReader(Reader):
         self._early: list[tuple[Planned[Any], int | None]] = []  # packets sent for the first frame, their decode times
         try:
             self._stream = first_video_stream(self._container)
+            ignore_others(self._container, self._stream)
             context = self._stream.codec_context
             context.thread_type = "AUTO"
             context.thread_count = self._threads
@@ -276,3 +277,12 @@ def first_video_stream(container: Any) -> Any:
     if streams[0].codec_context is None:
         raise VideoError("unsupported_codec", "libavcodec has no decoder for this video stream", stage="open")
     return streams[0]
+
+
+def ignore_others(container: Any, stream: Any) -> None:
+    """Sound and the rest need not even be read from the disk."""
+    from av.stream import Discard
+
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all

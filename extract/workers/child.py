@@ -48,8 +48,7 @@ class Child:
             else:
                 self._arena.state = WORKING
                 self._arena.beat(0)  # not the frames of the video before
-                self._say(self._decode(Job(**message)))
-                self._arena.state = IDLE
+                self._say(self._decode(Job(**message)), before=IDLE, after=IDLE)
 
     def _decode(self, job: Job) -> Ended:
         """Decode one video as far as it goes. Whatever a library raises is a fault of this video."""
@@ -114,13 +113,14 @@ class Child:
         self._arena.state = WORKING
         return self._free.pop()
 
-    def _say(self, event: Event) -> None:
-        self._arena.state = WAITING  # while the run does not read
+    def _say(self, event: Event, *, before: int = WAITING, after: int = WORKING) -> None:
+        """Send; it waits while the run does not read. The states are those that the run finds before and after."""
+        self._arena.state = before
         try:
             self._channel.send(pack(event), wait=True)
         except OSError:
             sys.exit()  # the run is gone
-        self._arena.state = WORKING
+        self._arena.state = after
         self._arena.beat(self._arena.frames)
 
     def _hear(self, *, wait: bool) -> bytes | None:

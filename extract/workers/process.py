@@ -21,10 +21,11 @@ from multiprocessing.connection import wait
 from ..decode.base import Effort
 from ..errors import VideoError
 from ..sample import Clock
-from .arena import WORKING, Arena, Picture, arena_bytes, create_memory
+from .arena import IDLE, WORKING, Arena, Picture, arena_bytes, create_memory
 from .messages import Channel, Ended, Event, Job, Opened, Setup, unpack
 
-_CHECK_EVERY_S = 0.1
+_CHECK_EVERY_S, _AT_MOST_S = 0.1, 1.0
+_STARTS_WITHIN_S = 300.0  # Python and its libraries may come over a slow network
 _DIES_WITHIN_S = 2.0  # longer only in a system call that never returns, on a disk that does not answer
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
@@ -60,7 +61,7 @@ class Worker:
         self._gave_up: VideoError | None = None
         self._untrusted = False
         self._worked_s = self._deadline_s = 0.0  # of the job
-        self._beats, self._alive_at, self._checked_at = -1, 0.0, 0.0
+        self._beats, self._silent_s, self._checked_at = -1, 0.0, 0.0
         self.job: Job | None = None
         self.busy_s = 0.0  # working on videos, all of them together
 
@@ -73,8 +74,9 @@ class Worker:
             self._spawn()
         self.job, self._gave_up, self._untrusted = job, None, False
         self._worked_s, self._deadline_s = 0.0, self._limits.deadline_s(None)
-        self._beats, self._alive_at = -1, time.monotonic()
-        self._checked_at = self._alive_at
+        self._beats, self._silent_s, self._checked_at = self._arena.beats, 0.0, time.monotonic()
+        if not self._beats:  # that it takes long to start is not the video's fault
+            self._silent_s = self._worked_s = -_STARTS_WITHIN_S
         self._send(asdict(job))
 
     def free(self, slot: int) -> None:
@@ -123,11 +125,14 @@ class Worker:
         """Kill the process if it hangs, takes too long or grows too large; `receive` then tells the rest."""
         if self.job is None or self._gave_up is not None or time.monotonic() - self._checked_at < _CHECK_EVERY_S:
             return
-        now = self._account()
+        looked_s = self._account()
         beats = self._arena.beats
-        if beats != self._beats or self._waits():
-            self._beats, self._alive_at = beats, now
-        if now - self._alive_at > self._limits.stall_s:
+        silent = beats == self._beats and not self._waits()
+        self._silent_s = self._silent_s + looked_s if silent else 0.0
+        if beats and not self._beats:
+            self._worked_s = 0.0
+        self._beats = beats
+        if self._silent_s > self._limits.stall_s:
             self._give_up("timeout", f"no sign of life for {self._limits.stall_s:g} s while decoding (it hangs)")
         elif self._worked_s > self._deadline_s:
             self._give_up("timeout", f"not finished after {self._deadline_s:g} s of work (see --deadline)")
@@ -151,11 +156,13 @@ class Worker:
     def _account(self) -> float:
         """Count the time since the last check, unless the process waits for the run now."""
         now = time.monotonic()
+        passed_s, self._checked_at = now - self._checked_at, now
+        # A long time between two looks tells nothing: the run was busy, or the machine stood still for all.
+        looked_s = min(passed_s, _AT_MOST_S)
         if not self._waits():
-            self._worked_s += now - self._checked_at
-            self.busy_s += now - self._checked_at
-        self._checked_at = now
-        return now
+            self._worked_s += looked_s
+            self.busy_s += passed_s
+        return looked_s
 
     def _give_up(self, kind: str, words: str) -> None:
         self._gave_up = VideoError(kind, words)
@@ -174,9 +181,12 @@ class Worker:
         return self._child is None or self._gave_up is not None or self._child.poll() is not None
 
     def _is_ready(self) -> bool:
-        """Whether there is a process that waits for a job, with nothing left to say about the last one."""
+        """Whether there is a process that waits for a job, with nothing left to say about the last one.
+
+        One that said it had ended, and goes on, would spoil the next video.
+        """
         try:
-            return not self._is_gone() and self._next_message() is None
+            return not self._is_gone() and self._arena.state == IDLE and self._next_message() is None
         except (EOFError, OSError, ValueError):
             return False
 

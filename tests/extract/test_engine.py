@@ -218,8 +218,9 @@ def test_batches_hand_vectors_to_their_owners() -> None:
         assert batches.idle
     expected = ToyEncoder().encode_frames(np.stack([np.full((4, 4, 3), 50 * i, np.uint8) for i in range(5)]))
     for start, take in enumerate(takes):
-        found = np.stack([vector for vector in take.vectors if vector is not None])
-        np.testing.assert_array_equal(found, expected[start::2].astype(np.float16))
+        segments = take.segments("v", 9.0)
+        assert segments is not None
+        np.testing.assert_array_equal(segments.embedding, expected[start::2].astype(np.float16))
 
 
 def test_copies_under_way_at_once_are_extracted_once(tmp_path: Path, make_film: MakeFilm) -> None:

@@ -104,7 +104,7 @@ class Told(Child):
         super().__init__(None, Arena(fd, setup.geometries, setup.slots), setup)  # type: ignore[arg-type]
         self.said: list[Sampled] = []
 
-    def _say(self, event: Any) -> None:
+    def _say(self, event: Any, **states: int) -> None:
         self.said.append(event)
         if event.slot != NO_SLOT:
             self._free.append(event.slot)
