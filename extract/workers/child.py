@@ -161,4 +161,6 @@ def main(arguments: Iterator[str]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 1:  # somebody looks into why it does not
+        sys.exit("It starts here. Only a run of `nightreel extract` can use it.")
     main(iter(sys.argv[1:]))

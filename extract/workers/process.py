@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import wait
 
 from ..decode.base import Effort
-from ..errors import VideoError
+from ..errors import NightreelError, VideoError
 from ..sample import Clock
 from .arena import IDLE, WORKING, Arena, Picture, arena_bytes, create_memory
 from .messages import Channel, Ended, Event, Job, Opened, Setup, unpack
@@ -191,8 +191,20 @@ class Worker:
             return False
 
     def _lost(self) -> Ended:
-        """The end of a job whose process is gone, or is not listened to any more."""
-        fault = self._gave_up or VideoError(*_how_it_died(self._exit_code()))
+        """The end of a job whose process is gone, or is not listened to any more.
+
+        Raises:
+            NightreelError: it could not even start.
+        """
+        fault = self._gave_up
+        if fault is None:
+            code = self._exit_code()
+            if code is not None and code > 0 and not self._arena.beats:  # it never began: no video is to blame
+                raise NightreelError(
+                    f"decoding processes cannot start (exit code {code}). See why with: "
+                    f"{sys.executable} -P -m {__package__}.child"
+                )
+            fault = VideoError(*_how_it_died(code))
         ended = Ended(Clock(), Effort(frames=self._arena.frames), fault)
         self._end(ended)
         return ended

@@ -24,6 +24,7 @@ import decode_films as films
 import numpy as np
 import pytest
 from nightreel.extract.engine import Plan
+from nightreel.extract.errors import NightreelError
 from nightreel.extract.record import Report
 from nightreel.extract.run import Settings, extract
 from nightreel.extract.store import Store
@@ -510,3 +511,12 @@ def test_a_run_that_did_not_look_for_long_does_not_blame_the_decoder(
     plan = Plan(backends=(ODD,), batch=1)
     videos, archive = [str(tmp_path / "videos")], tmp_path / "a.reel"
     assert extract(videos, archive, ["toy"], Settings(plan, limits=LIMITS, workers=2), later).done == 4
+
+
+def test_when_no_process_can_start_the_run_says_so_and_blames_no_video(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(NightreelError, match=r"cannot start \(exit code 1\)\. See why with: .*workers\.child"):
+        run(film, tmp_path / "a.reel", "pyav")
+    assert Store.open(tmp_path / "a.reel").videos() == []
