@@ -1,6 +1,6 @@
 """Pictures from a decoding process to the run's, through shared memory: a header and a fixed number of equal slots.
 
-    header   beats | state | frames decoded     (uint64 each; written by the decoding process, read by the run)
+    header   beats | state | frames decoded | ns waited   (uint64 each; written by the decoding process, read by the run)
     slot 0   picture of geometry 0 | of geometry 1 | ...
     slot 1   ...
 
@@ -13,6 +13,7 @@ import fcntl
 import mmap
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..geometry import Geometry
 
 IDLE, WORKING, WAITING = 0, 1, 2  # states; WAITING: for a free slot, which is not the video's fault
 _HEADER_BYTES = 64
-_BEATS, _STATE, _FRAMES = 0, 1, 2
+_BEATS, _STATE, _FRAMES, _WAITED_NS = 0, 1, 2, 3
 _MOST_FRAMES = (1 << 63) - 1  # what a table holds; a decoder that writes where it should not may leave anything here
 
 Picture = npt.NDArray[np.uint8]
@@ -39,7 +40,8 @@ class Arena:
         self._geometries = list(geometries)
         self._slots = slots
         self._map = mmap.mmap(fd, arena_bytes(geometries, slots))
-        self._header = np.frombuffer(self._map, np.uint64, count=3)
+        self._header = np.frombuffer(self._map, np.uint64, count=4)
+        self._since_ns = 0  # when the state was last set, on the side that sets it
 
     def picture(self, slot: int, geometry: int) -> Picture:
         """(H, W, 3) uint8 view of one picture.
@@ -73,7 +75,16 @@ class Arena:
 
     @state.setter
     def state(self, value: int) -> None:
+        now_ns = time.monotonic_ns()
+        if self._header[_STATE] == WAITING:
+            self._header[_WAITED_NS] += np.uint64(now_ns - self._since_ns)
+        self._since_ns = now_ns
         self._header[_STATE] = value
+
+    @property
+    def waited_s(self) -> float:
+        """How long the decoding process was in the state WAITING, all its videos together."""
+        return float(self._header[_WAITED_NS]) / 1e9
 
 
 def slot_bytes(geometries: Sequence[Geometry]) -> int:

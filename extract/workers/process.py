@@ -63,7 +63,7 @@ class Worker:
         self._worked_s = self._deadline_s = 0.0  # of the job
         self._beats, self._silent_s, self._checked_at = -1, 0.0, 0.0
         self.job: Job | None = None
-        self.busy_s = 0.0  # working on videos, all of them together
+        self._busy_s = self._started_at = self._waited_s = 0.0  # of the jobs before; of the job
 
     # --- work ---
 
@@ -75,6 +75,7 @@ class Worker:
         self.job, self._gave_up, self._untrusted = job, None, False
         self._worked_s, self._deadline_s = 0.0, self._limits.deadline_s(None)
         self._beats, self._silent_s, self._checked_at = self._arena.beats, 0.0, time.monotonic()
+        self._started_at, self._waited_s = self._checked_at, self._arena.waited_s
         if not self._beats:  # that it takes long to start is not the video's fault
             self._silent_s = self._worked_s = -_STARTS_WITHIN_S
         self._send(asdict(job))
@@ -111,9 +112,16 @@ class Worker:
         if isinstance(event, Opened):
             self._deadline_s = self._limits.deadline_s(event.facts.duration_s)
         if isinstance(event, Ended):
-            self._account()
             self._end(event)
         return event
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds of work on videos, all of them together, without waiting for the run."""
+        if self.job is None:
+            return self._busy_s
+        passed_s = time.monotonic() - self._started_at
+        return self._busy_s + max(0.0, passed_s - max(0.0, self._arena.waited_s - self._waited_s))
 
     # --- life ---
 
@@ -161,7 +169,6 @@ class Worker:
         looked_s = min(passed_s, _AT_MOST_S)
         if not self._waits():
             self._worked_s += looked_s
-            self.busy_s += passed_s
         return looked_s
 
     def _give_up(self, kind: str, words: str) -> None:
@@ -211,7 +218,7 @@ class Worker:
 
     def _end(self, ended: Ended) -> None:
         """The next video must not suffer from this one: after a fault of the decoder it gets a new process."""
-        self.job = None
+        self._busy_s, self.job = self.busy_s, None
         spoilt = ended.fault is not None and ended.fault.kind in ("crashed", "out_of_memory")
         if spoilt or self._gave_up is not None or _resident_bytes(self._child) > self._limits.memory_bytes // 2:
             self.kill()
