@@ -12,7 +12,7 @@ from fractions import Fraction
 from heapq import heappop, heappush
 from typing import Any
 
-from .facts import Parse, Uncertain
+from .packets.facts import Parse, Uncertain
 from .plan import Planned
 
 # Side data of packets after which the ones before say little about those to come.

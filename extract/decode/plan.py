@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..sample import Clock, Sampler
-from .facts import PacketFacts, Uncertain
+from .packets.facts import PacketFacts, Uncertain
 
 MOST_PACKETS, MOST_BYTES = 1024, 64 << 20
 

@@ -4,7 +4,7 @@ Agrees with all 130 awkward files of `../shared/data/awkward/expected.jsonl` in 
 and displayed size. Keeps one frame back (the first, from which the rotation is known) and nothing else; a
 frame whose `rgb()` is called later stays valid, because libav counts references.
 
-`samples` sends the decoder only what wanted pictures depend on (`structure.py`, `plan.py`), and checks that exactly the
+`samples` sends the decoder only what wanted pictures depend on (`packets/`, `plan.py`), and checks that exactly the
 planned pictures come out; at the first doubt everything is decoded. So it is as right as a full decode, and 0.1 to 1.0
 times as slow, by how densely a stream may be entered.
 
@@ -21,13 +21,13 @@ from typing import Any, TypeVar
 from ..errors import UsageError, VideoError
 from ..sample import Clock, sample
 from .base import DecodedFrame, Effort, Reader, Restart
-from .facts import Parse, Uncertain
 from .faults import as_video_error, open_container
 from .header import facts_of
 from .outlet import Outlet, planned_packet
+from .packets.facts import Parse, Uncertain
+from .packets.structure import structure_of
 from .pixels import Upright
 from .plan import Planned, Planner
-from .structure import structure_of
 
 # Which frames libavcodec may leave out. Times stay true; there are only fewer frames.
 TIERS = {"exact": "DEFAULT", "reference": "NONREF", "keyframe": "NONKEY"}

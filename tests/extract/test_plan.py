@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from nightreel.extract.decode import plan
-from nightreel.extract.decode.facts import PacketFacts, Uncertain
+from nightreel.extract.decode.packets.facts import PacketFacts, Uncertain
 from nightreel.extract.decode.plan import Planned, Planner
 from nightreel.extract.sample import Clock, sample
 

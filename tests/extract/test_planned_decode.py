@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nightreel.extract.decode import plan, structure
+from nightreel.extract.decode import plan
 from nightreel.extract.decode.base import Effort, Restart
-from nightreel.extract.decode.facts import PacketFacts, Parse
 from nightreel.extract.decode.open import open_video
+from nightreel.extract.decode.packets import structure
+from nightreel.extract.decode.packets.facts import PacketFacts, Parse
 from nightreel.extract.errors import VideoError
 from nightreel.extract.sample import Clock, sample
 

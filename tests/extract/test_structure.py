@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nightreel.extract.decode.bits import Bits, nal_units
-from nightreel.extract.decode.facts import PacketFacts, Uncertain
-from nightreel.extract.decode.structure import PARSERS, parser
+from nightreel.extract.decode.packets.bits import Bits, nal_units
+from nightreel.extract.decode.packets.facts import PacketFacts, Uncertain
+from nightreel.extract.decode.packets.structure import PARSERS, parser
 
 FRAMES = 72
 HEVC = "log-level=none:pools=2:frame-threads=1:keyint=24:min-keyint=24:scenecut=0:b-adapt=0"
