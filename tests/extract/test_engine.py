@@ -238,7 +238,7 @@ def test_decoders_wait_for_a_slow_encoder(
     """While the encoder is at its first batch, decoders do no more than fill what is between them and it."""
     from nightreel.extract.workers.process import Worker
 
-    go, taken, waiting = threading.Event(), [0], [0]
+    go, taken, before, waiting = threading.Event(), [0], [0], [0]
     real_check, real_free = Worker.check, Worker.free
     encoder = Recorder(go=go)
 
@@ -248,10 +248,11 @@ def test_decoders_wait_for_a_slow_encoder(
 
     def check(worker: Worker) -> None:
         real_check(worker)
-        if worker.job is not None and worker._arena.state == 2:  # both waited for half a second: it is full
-            waiting[0] += 1
-            if waiting[0] > 10:
-                go.set()
+        waits = worker.job is not None and worker._arena.state == 2
+        waiting[0] = waiting[0] + 1 if waits and taken == before else 0
+        before[0] = taken[0]
+        if waiting[0] > 10 and taken[0] >= 4 * AHEAD:  # nothing was taken for a while: it is full
+            go.set()
 
     monkeypatch.setattr(Worker, "free", free)
     monkeypatch.setattr(Worker, "check", check)

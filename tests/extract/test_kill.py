@@ -44,7 +44,8 @@ def test_killed_ten_times_then_finished(tmp_path: Path, make_film: Callable[...,
     for _ in range(KILLS):
         process = start(videos, archive)
         assert process.stdout is not None
-        for _ in range(committed + draw.randrange(2)):  # what was committed is skipped, and told first
+        # What was committed is skipped, and told first; when a second new one is told, the first is committed.
+        for _ in range(committed + draw.randrange(3)):
             process.stdout.readline()
         time.sleep(draw.uniform(0.0, 0.03))
         killed += stop(process) == -signal.SIGKILL
