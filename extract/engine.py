@@ -75,15 +75,18 @@ def setup_of(encoders: Mapping[str, Encoder], plan: Plan, limits: Limits) -> Set
 class Engine:
     """One run's decoders and encoders.
 
+    Args:
+        slugs: of the encoders, in the order of `setup`'s lanes.
+
     Attributes:
         stopping: set it, and no new video is begun; those under way are finished.
     """
 
     def __init__(
-        self, encoders: Mapping[str, Encoder], plan: Plan, pool: Pool, batches: Batches, threads: int = 1
+        self, slugs: Sequence[str], plan: Plan, setup: Setup, pool: Pool, batches: Batches, threads: int = 1
     ) -> None:
-        self._slugs: Sequence[str] = list(encoders)
-        self._geometry_of = [lane.geometry for lane in setup_of(encoders, plan, Limits()).lanes]
+        self._slugs = slugs
+        self._geometry_of = [lane.geometry for lane in setup.lanes]
         self._plan = plan
         self._pool = pool
         self._batches = batches
@@ -130,7 +133,7 @@ class Engine:
         job = Job(task.path, backend, tier, self._plan.decode_all, self._threads)
         task.attempts.append(Attempt(job, self._slugs))
         self._by_worker[worker] = task
-        self._pool.start(worker, job)
+        worker.start(job)
 
     def _turn(self) -> None:
         """Take what decoders have, hand out what encoders have."""

@@ -131,11 +131,12 @@ class Run:
         """Everything, to the end or to Ctrl-C."""
         plan, limits = self._settings.plan, self._settings.limits
         size = plan.batch or automatic_size(self._settings.device)
-        self._pool = Pool(self._workers, setup_of(self._encoders, plan, limits), limits)
+        setup = setup_of(self._encoders, plan, limits)
+        self._pool = Pool(self._workers, setup, limits)
         self._batches = Batches(self._encoders, size)
         state = "failed"
         with self._batches, self._pool:  # decoders end at once, the encoder at the end of its batch
-            engine = Engine(self._encoders, plan, self._pool, self._batches, self._threads)
+            engine = Engine(list(self._encoders), plan, setup, self._pool, self._batches, self._threads)
             try:
                 self._note_state("running")
                 self._drive(engine)

@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self
 
-from .messages import Event, Job, Setup
+from .messages import Event, Setup
 from .process import Limits, Worker
 
 _AT_ONCE = 16  # events of one worker before the others have their turn
@@ -22,18 +22,10 @@ class Pool:
     def __init__(self, workers: int, setup: Setup, limits: Limits) -> None:
         self._workers = [Worker(setup, limits) for _ in range(workers)]
 
-    @property
-    def size(self) -> int:
-        return len(self._workers)
-
     def idle(self) -> Worker | None:
         """A worker without a job, rather one that has its process already."""
         free = [worker for worker in self._workers if worker.job is None]
         return min(free, key=lambda worker: not worker.has_process, default=None)
-
-    def start(self, worker: Worker, job: Job) -> None:
-        """Give an idle worker a video."""
-        worker.start(job)
 
     @property
     def busy(self) -> int:

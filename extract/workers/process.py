@@ -100,7 +100,7 @@ class Worker:
         if self._untrusted:
             return self._lost()
         try:
-            message = self._next_message()
+            message = self._channel.receive(wait=False)
             if message is None:
                 return self._lost() if self._is_gone() else None
             event = unpack(message)
@@ -180,9 +180,6 @@ class Worker:
         """Whether it has nothing to do before the run reads what it said. That it says so is not enough."""
         return self._arena.state != WORKING and (self._channel.holds_more or bool(wait([self._channel.fileno()], 0)))
 
-    def _next_message(self) -> bytes | None:
-        return self._channel.receive(wait=False)
-
     def _is_gone(self) -> bool:
         """Whether it is dead. Its channel need not be closed: processes that a decoder started may have it open."""
         return self._child is None or self._gave_up is not None or self._child.poll() is not None
@@ -193,7 +190,7 @@ class Worker:
         One that said it had ended, and goes on, would spoil the next video.
         """
         try:
-            return not self._is_gone() and self._arena.state == IDLE and self._next_message() is None
+            return not self._is_gone() and self._arena.state == IDLE and self._channel.receive(wait=False) is None
         except (EOFError, OSError, ValueError):
             return False
 

@@ -6,6 +6,7 @@ Run as a script, it decodes the files named on standard input and prints one JSO
 """
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -105,6 +106,16 @@ def make_film(
 def solid_film(path: Path, pts: Sequence[int], size: tuple[int, int] = (64, 48), **how: Any) -> Path:
     """A film of solid frames 0, 1, 2... at the times `pts`."""
     return make_film(path, [solid(i, *size) for i in range(len(pts))], pts, **how)
+
+
+def harm(data: bytes, chance: random.Random) -> bytes:
+    """Cut off at a random place, or with some bits flipped."""
+    if chance.random() < 0.4:
+        return data[: chance.randrange(len(data))]
+    hurt = bytearray(data)
+    for _ in range(chance.choice((1, 8, 64))):
+        hurt[chance.randrange(len(hurt))] ^= 1 << chance.randrange(8)
+    return bytes(hurt)
 
 
 def decode_facts(path: str, backend: str) -> dict[str, Any]:

@@ -163,23 +163,13 @@ MAKES = {
 }
 
 
-def harm(data: bytes, chance: random.Random) -> bytes:
-    """Cut off at a random place, or with some bits flipped."""
-    if chance.random() < 0.4:
-        return data[: chance.randrange(len(data))]
-    hurt = bytearray(data)
-    for _ in range(chance.choice((1, 8, 64))):
-        hurt[chance.randrange(len(hurt))] ^= 1 << chance.randrange(8)
-    return bytes(hurt)
-
-
 @pytest.mark.parametrize("name", MAKES)
 def test_harmed_films_give_frames_or_a_reason(tmp_path: Path, name: str) -> None:
     whole = films.solid_film(tmp_path / name, TIMES_MS, **MAKES[name]).read_bytes()
     chance = random.Random(name)
     for attempt in range(30):
         path = tmp_path / f"{attempt}-{name}"
-        path.write_bytes(harm(whole, chance))
+        path.write_bytes(films.harm(whole, chance))
         frames = 0
         try:
             with open_video(path) as reader:

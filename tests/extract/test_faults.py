@@ -283,23 +283,13 @@ MAKES: dict[str, dict[str, Any]] = {
 HARMED = 50  # of each
 
 
-def harm(data: bytes, chance: random.Random) -> bytes:
-    """Cut off at a random place, or with some bits flipped."""
-    if chance.random() < 0.4:
-        return data[: chance.randrange(len(data))]
-    hurt = bytearray(data)
-    for _ in range(chance.choice((1, 8, 64))):
-        hurt[chance.randrange(len(hurt))] ^= 1 << chance.randrange(8)
-    return bytes(hurt)
-
-
 def test_two_hundred_harmed_files_in_one_run(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     for name, how in MAKES.items():
         whole = films.solid_film(tmp_path / name, range(0, 480, 40), **how).read_bytes()
         chance = random.Random(name)
         for number in range(HARMED):
-            (tmp_path / "videos" / f"{number}-{name}").write_bytes(harm(whole, chance))
+            (tmp_path / "videos" / f"{number}-{name}").write_bytes(films.harm(whole, chance))
     limits = Limits(stall_s=20.0, floor_s=40.0, memory_bytes=1 << 30)
     report = extract([str(tmp_path / "videos")], tmp_path / "a.reel", ["toy"], Settings(limits=limits, workers=2))
     store = Store.open(tmp_path / "a.reel")

@@ -45,6 +45,16 @@ def unescaped(nal: bytes) -> bytes:
     return nal.replace(b"\0\0\3", b"\0\0")
 
 
+def sized_units(data: bytes, at: int, count: int) -> tuple[list[bytes], int]:
+    """`count` NAL units from `at` on, each behind its length in two bytes, as in `avcC` and `hvcC`; and where they end."""
+    units = []
+    for _ in range(count):
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        units.append(data[at + 2 : end])
+        at = end
+    return units, at
+
+
 def start_code_units(data: bytes) -> Iterator[tuple[int, int]]:
     """(begin, end) of each unit of an Annex B or MPEG stream: from behind a `00 00 01` to the next."""
     at = data.find(b"\0\0\1")

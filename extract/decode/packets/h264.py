@@ -9,7 +9,7 @@ and multi-view streams.
 Source: ITU-T H.264 7.3.1, 7.3.2.1, 7.3.3. Costs 2 us per packet with lengths, 0.2 us per KB with start codes.
 """
 
-from .bits import Bits, nal_units, unescaped
+from .bits import Bits, nal_units, sized_units, unescaped
 from .facts import PacketFacts, Uncertain
 
 _SLICE, _IDR, _SPS, _PPS = 1, 5, 7, 8
@@ -37,11 +37,9 @@ class H264:
             self._length_bytes = (extradata[4] & 3) + 1
             at = 5
             for mask in (31, 255):
-                count, at = extradata[at] & mask, at + 1
-                for _ in range(count):
-                    end = at + 2 + int.from_bytes(extradata[at : at + 2], "big")
-                    self._learn(extradata[at + 2 : end])
-                    at = end
+                units, at = sized_units(extradata, at + 1, extradata[at] & mask)
+                for unit in units:
+                    self._learn(unit)
         else:
             for begin, end in nal_units(extradata, 0):
                 if extradata[begin] & 31 in (_SPS, _PPS):

@@ -10,7 +10,7 @@ Uncertain: new sequence parameters on the way, pictures hidden by `pic_output_fl
 Source: ITU-T H.265 7.3.1, 7.4.2.2, 8.1.3. Costs as `h264.py`.
 """
 
-from .bits import Bits, nal_units, unescaped
+from .bits import Bits, nal_units, sized_units, unescaped
 from .facts import PacketFacts, Uncertain
 
 _RASL = (8, 9)
@@ -36,11 +36,9 @@ class Hevc:
             self._length_bytes = (extradata[21] & 3) + 1
             at = 23
             for _ in range(extradata[22]):
-                count, at = int.from_bytes(extradata[at + 1 : at + 3], "big"), at + 3
-                for _ in range(count):
-                    end = at + 2 + int.from_bytes(extradata[at : at + 2], "big")
-                    self._learn(extradata[at + 2 : end])
-                    at = end
+                units, at = sized_units(extradata, at + 3, int.from_bytes(extradata[at + 1 : at + 3], "big"))
+                for unit in units:
+                    self._learn(unit)
         else:
             for begin, end in nal_units(extradata, 0):
                 self._learn(extradata[begin:end])
