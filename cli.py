@@ -47,9 +47,26 @@ def extract(
     archive: Annotated[Path, typer.Option(metavar="DIR", help="The archive to make or to add to.", show_default=False)],
     encoder: Annotated[
         list[str] | None,
-        typer.Option(metavar="SPEC", help="Encoder, repeatable; see `nightreel encoders`. [default: clip]"),
+        typer.Option(
+            metavar="SPEC", help="Encoder, repeatable; see `nightreel encoders`. [default: clip and videomae]"
+        ),
     ] = None,
-    fps: Annotated[float, typer.Option(help="Samples per second of video.")] = 1.0,
+    fps: Annotated[float, typer.Option(help="Samples per second of video, for encoders of single frames.")] = 1.0,
+    clip_length: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds that a clip covers. [default: the encoder's]")
+    ] = None,
+    stride: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds between a clip's frames. [default: the encoder's]")
+    ] = None,
+    hop: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds from clip to clip. [default: the clip length]")
+    ] = None,
+    labels: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Store the N likeliest classes of each clip, where there is a classifier."
+        ),
+    ] = 0,
     decode: Annotated[str, typer.Option(help="exact, reference or keyframe: which frame stands for a time.")] = "exact",
     decode_all: Annotated[
         bool, typer.Option("--decode-all", help="Decode every frame, not only what samples need: same result, slower.")
@@ -71,17 +88,18 @@ def extract(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed and partial videos again.")] = False,
     json: Json = False,
 ) -> None:
-    """Sample frames of videos, embed them, write them to an archive.
+    """Sample frames and clips of videos, embed them, write them to an archive.
 
     A video that is in the archive already is skipped, so the same command resumes a run that was stopped.
     Ctrl-C finishes the videos under way; a second Ctrl-C stops at once. What a run did is kept in DIR/runs.
     Exit 3: finished, but some videos failed (see `nightreel failures`).
     """
     from .extract import run
+    from .extract.clips import ClipWish
     from .extract.options import parse_plan, parse_settings
     from .report import extract_progress, print_extract_report, say_stopping
 
-    plan = parse_plan(fps, decode, batch, decode_all, skip_still)
+    plan = parse_plan(fps, decode, batch, decode_all, skip_still, ClipWish(clip_length, stride, hop), labels)
     settings = parse_settings(plan, device, workers, deadline, shard, metadata, retry_failed, say_stopping)
     try:
         with extract_progress() as on_progress:
@@ -241,20 +259,18 @@ def verify(archive: ArchiveDir, json: Json = False) -> None:
 
 @app.command(epilog="Example: nightreel encoders")
 def encoders(json: Json = False) -> None:
-    """List the encoder families: what they read, what they need, under which licence."""
-    from dataclasses import asdict
+    """List the encoders: what they see, how large and how costly they are, under which licence, what they need.
 
+    Other names and weights of the same families work too; the figures are of those listed, with their own sampling.
+    """
     from .extract.encoders.registry import ALIASES, families
+    from .report import encoder_rows, encoders_text
 
+    rows = encoder_rows(families().values())
     if json:
-        print_json({"encoders": [asdict(f) for f in families()], "aliases": ALIASES})
-        return
-    for family in families():
-        typer.echo(
-            f"{family.example}\n    features: {family.features}; licence: {family.licence}; needs: {family.needs}"
-        )
-    for alias, spec in ALIASES.items():
-        typer.echo(f"{alias}\n    short for {spec}")
+        print_json({"encoders": rows, "aliases": ALIASES})
+    else:
+        typer.echo(encoders_text(rows, ALIASES))
 
 
 @app.command(epilog="Example: nightreel demo ~/Videos")

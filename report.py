@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from .extract.encoders.family import Family
     from .extract.record import Progress, Report
     from .search.archive import Archive
     from .search.search import Hit
@@ -110,7 +111,7 @@ def info_text(info: dict[str, Any]) -> str:
     for slug, e in info["encoders"].items():
         lines.append(
             f"features {slug}: {e['segments']} segments of {e['videos']} videos, D = {e['dim']}, "
-            f"{e['bytes'] / 1e6:.1f} MB, {e['sampling']['fps']:g} a second ({e['sampling']['decode']}), licence {e['licence']}"
+            f"{e['bytes'] / 1e6:.1f} MB, {_sampling(e['sampling'])}, licence {e['licence']}"
         )
     for name, i in info["indexes"].items():
         stale = "; STALE: the archive has changed since, run `nightreel index` again" if i["stale"] else ""
@@ -118,6 +119,57 @@ def info_text(info: dict[str, Any]) -> str:
             f"index {name}: {i['kind']}, {i['vectors']} vectors, {i['bytes'] / 1e6:.1f} MB, recall@10 {i['recall_at_10']}, "
             f"{i['latency_ms_p50']} ms per query{stale}"
         )
+    return "\n".join(lines)
+
+
+def _sampling(plan: dict[str, Any]) -> str:
+    if "hop_s" in plan:
+        clip = f"{plan['frames_per_clip']} frames over {plan['frames_per_clip'] * plan['stride_s']:.3g} s"
+        return f"clips of {clip} every {plan['hop_s']:.3g} s ({plan['decode']})"
+    return f"{plan['fps']:g} a second ({plan['decode']})"
+
+
+def encoder_rows(families: "Iterable[Family]") -> list[dict[str, Any]]:
+    """One dict per listed model, for `nightreel encoders --json`."""
+    from .extract.encoders.weights import is_here
+
+    return [
+        {
+            "family": family.name,
+            "spec": model.spec,
+            "features": model.features,
+            "dim": model.dim,
+            "frames": model.frames,
+            "size_px": list(model.size_px),
+            "video_s": round(model.seconds, 4),
+            "parameters": model.parameters,
+            "gflops_per_video_s": None if model.flops_per_s is None else round(model.flops_per_s / 1e9, 2),
+            "licence": model.licence,
+            "weights_here": is_here(model.file),
+            "needs": family.needs,
+        }
+        for family in families
+        for model in family.models
+    ]
+
+
+def encoders_text(rows: list[dict[str, Any]], aliases: dict[str, str]) -> str:
+    """`nightreel encoders` for people."""
+    short = {spec: alias for alias, spec in aliases.items()}
+    lines = []
+    for row in rows:
+        height, width = row["size_px"]
+        frames = f"{row['frames']} frames of" if row["frames"] > 1 else "1 frame of"
+        size = "" if row["parameters"] is None else f"{row['parameters'] / 1e6:.1f} M parameters, "
+        cost = "" if row["gflops_per_video_s"] is None else f", {row['gflops_per_video_s']:g} GFLOP per second of video"
+        called = f"  (short: {short[row['spec']]})" if row["spec"] in short else ""
+        here = "on this machine" if row["weights_here"] else f"not here yet: {row['needs']}"
+        lines += [
+            f"{row['spec']}{called}",
+            f"    {row['features']}: D = {row['dim']}, from {frames} {width}x{height} px per {row['video_s']:.3g} s",
+            f"    {size}licence of the weights {row['licence']}{cost}",
+            f"    weights: {here}",
+        ]
     return "\n".join(lines)
 
 

@@ -28,8 +28,8 @@ from typing import Any
 import av
 import numpy as np
 from nightreel.demo.films import photographs
-from nightreel.extract.encoders.base import FamilyInfo
-from nightreel.extract.encoders.registry import FAMILIES, Family
+from nightreel.extract.encoders.family import Family
+from nightreel.extract.encoders.registry import FAMILIES
 from nightreel.extract.geometry import Geometry
 from nightreel.extract.run import Settings, available_cores, extract
 from nightreel.extract.segment import Segments
@@ -248,9 +248,7 @@ class NullEncoder:
 
 def register(name: str, encoder: Any) -> str:
     """Make `extract(encoders=[name])` use this loaded encoder, so that loading is not timed."""
-    FAMILIES[name] = Family(
-        FamilyInfo(name, name, "frames", "none", "nothing"), lambda spec, device: encoder, lambda s: s
-    )
+    FAMILIES[name] = Family(name, "nothing", (), lambda spec, device: encoder, lambda s: s)
     return name
 
 

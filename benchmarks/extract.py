@@ -46,6 +46,7 @@ from nightreel.extract.encoders.registry import load_encoder
 from nightreel.extract.engine import Plan
 from nightreel.extract.geometry import Geometry
 from nightreel.extract.run import Settings, available_cores
+from nightreel.extract.sample import Grid
 
 FILMS = tuple(f"{size}-{kind}" for size in ("1080p", "720p") for kind in ("keyint250", "gop2", "gop1", "allref"))
 FILMS += tuple(f"720p-{kind}" for kind in ("open", "hevc", "hevcclosed", "vp9", "static"))
@@ -128,7 +129,7 @@ def resident(films: Sequence[Film], geometry: Geometry) -> np.ndarray:
     found = []
     for film in films:
         with open_video(film.path, decode_all=True) as reader:
-            found += [frame.picture(geometry) for frame, _ in reader.samples([1.0])]
+            found += [frame.picture(geometry) for frame, _ in reader.samples([Grid(1.0)])]
     return np.stack(found)
 
 

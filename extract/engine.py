@@ -1,20 +1,24 @@
 """Videos through decoders and encoders: the loop of a run. Knows nothing of archives.
 
-    tasks -> Pool (decoding processes) -> pictures -> Batches (encoding thread) -> vectors -> finished tasks
+    tasks -> Pool (decoding processes) -> pictures, clips -> Batches (encoding thread) -> rows -> finished tasks
 
 One thread does everything but decode and encode. Videos finish in any order. A video whose decoder fails gets one more
 try with the second backend; nothing else in the run notices.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .attempt import Attempt, settle, wants_second_opinion
 from .batches import Batches
-from .encoders.base import Encoder
+from .clips import ClipWish, change
+from .encoders.base import ClipEncoder, Encoder, own_columns
 from .errors import VideoError
 from .geometry import Geometry
+from .looks import COLUMNS
+from .sample import Grid
+from .take import ClipTake, Kind
 from .workers.messages import Ended, Event, Job, Lane, Opened, Restarted, Sampled, Setup
 from .workers.pool import Pool
 from .workers.process import Limits, Worker
@@ -34,6 +38,8 @@ class Plan:
         skip_still: reuse the embedding where nothing moved, see `workers/still.py`.
         backends: decoders: the first is used, the second gives a second opinion after a fault.
         batch: frames per encoder call; None for automatic.
+        clips: what is to be different from the plans of clip encoders.
+        labels: how many of a clip's likeliest classes to keep.
     """
 
     fps: float = 1.0
@@ -42,9 +48,22 @@ class Plan:
     skip_still: bool = False
     backends: tuple[str, ...] = ("pyav", "decord")
     batch: int | None = None
+    clips: ClipWish = ClipWish()
+    labels: int = 0
 
-    def sampling(self) -> dict[str, object]:
+    def kind(self, encoder: Encoder) -> Kind:
+        """What the rows of an encoder will be.
+
+        Raises:
+            UsageError: it does not take the clips that are wished for.
+        """
+        clips = change(encoder.plan, self.clips, encoder.spec) if isinstance(encoder, ClipEncoder) else None
+        return Kind((*COLUMNS, *own_columns(encoder)), clips)
+
+    def sampling(self, kind: Kind) -> dict[str, object]:
         """What of the plan decides times and pixels, for the fingerprint."""
+        if kind.plan:
+            return {**kind.plan.as_json(), "decode": self.tier}
         return {"fps": self.fps, "decode": self.tier, **({"skip_still": True} if self.skip_still else {})}
 
 
@@ -65,10 +84,11 @@ class Task:
         return settle(self.attempts)
 
 
-def setup_of(encoders: Mapping[str, Encoder], plan: Plan, limits: Limits) -> Setup:
+def setup_of(encoders: Mapping[str, Encoder], kinds: Mapping[str, Kind], plan: Plan, limits: Limits) -> Setup:
     """The lanes of all encoders; equal geometries share one picture."""
     geometries: list[Geometry] = list(dict.fromkeys(encoder.geometry for encoder in encoders.values()))
-    lanes = [Lane(plan.fps, geometries.index(encoder.geometry)) for encoder in encoders.values()]
+    grids = [clips.grid if (clips := kinds[slug].plan) else Grid(plan.fps) for slug in encoders]
+    lanes = [Lane(grid, geometries.index(e.geometry)) for grid, e in zip(grids, encoders.values(), strict=True)]
     return Setup(tuple(geometries), tuple(lanes), SLOTS, limits.memory_bytes, plan.skip_still)
 
 
@@ -76,16 +96,16 @@ class Engine:
     """One run's decoders and encoders.
 
     Args:
-        slugs: of the encoders, in the order of `setup`'s lanes.
+        kinds: of the rows, by encoder slug, in the order of `setup`'s lanes.
 
     Attributes:
         stopping: set it, and no new video is begun; those under way are finished.
     """
 
     def __init__(
-        self, slugs: Sequence[str], plan: Plan, setup: Setup, pool: Pool, batches: Batches, threads: int = 1
+        self, kinds: Mapping[str, Kind], plan: Plan, setup: Setup, pool: Pool, batches: Batches, threads: int = 1
     ) -> None:
-        self._slugs = slugs
+        self._kinds = kinds
         self._geometry_of = [lane.geometry for lane in setup.lanes]
         self._plan = plan
         self._pool = pool
@@ -131,7 +151,7 @@ class Engine:
     def _start(self, worker: Worker, task: Task, backend: str) -> None:
         tier = self._plan.tier if backend == self._plan.backends[0] or self._plan.tier != "reference" else "exact"
         job = Job(task.path, backend, tier, self._plan.decode_all, self._threads)
-        task.attempts.append(Attempt(job, self._slugs))
+        task.attempts.append(Attempt(job, self._kinds))
         self._by_worker[worker] = task
         worker.start(job)
 
@@ -161,6 +181,7 @@ class Engine:
                 self._take(worker, attempt, event)
             case Ended():
                 attempt.end(event)
+                self._finish_clips(attempt)
                 alone = len(task.attempts) == 1 < len(self._plan.backends)
                 if alone and wants_second_opinion(attempt):
                     self._again.append(task)
@@ -174,14 +195,28 @@ class Engine:
             if event.still & bit and not event.checked & bit:
                 take.repeat(event.time_s)
                 continue
-            picture = worker.picture(event.slot, self._geometry_of[i])  # before a vector is expected that never comes
-            reused = take.vector_of[-1] if event.checked & bit else None
+            picture = worker.picture(event.slot, self._geometry_of[i])  # before a row is expected that never comes
+            if isinstance(take, ClipTake):
+                facts = attempt.facts
+                source_px = (facts.height_px, facts.width_px) if facts else picture.shape[:2]
+                for index, clip in take.push(event.time_s, picture, source_px):
+                    self._batches.add(slug, take, index, clip)
+                continue
+            reused = take.row_of[-1] if event.checked & bit else None
             index = take.expect(event.time_s)
             if reused is not None:
                 take.checks.append((index, reused))
-            self._batches.add(slug, take, index, picture)
+            self._batches.add(slug, take, index, picture.copy())
         if event.slot >= 0:
             worker.free(event.slot)
+
+    def _finish_clips(self, attempt: Attempt) -> None:
+        """Encode the clips that were waiting for more frames; behind a fault nobody knows what is shown."""
+        end_s = attempt.facts.duration_s if attempt.facts and attempt.fault is None else None
+        for slug, take in attempt.takes.items():
+            if isinstance(take, ClipTake) and take.fault is None:
+                for index, clip in take.finish(end_s):
+                    self._batches.add(slug, take, index, clip)
 
     def _is_finished(self, task: Task) -> bool:
         return task not in self._again and all(attempt.finished for attempt in task.attempts)

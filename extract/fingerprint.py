@@ -15,7 +15,7 @@ Fingerprint = dict[str, Any]
 # Two sets of embeddings may be compared by inner product if these agree.
 MODEL_KEYS = ("weights_sha256", "dim", "size_px", "preprocessing", "pooling")
 # Two sets of rows may stand in one table if, besides, these agree.
-ROW_KEYS = (*MODEL_KEYS, "sampling")
+ROW_KEYS = (*MODEL_KEYS, "sampling", "labels")
 
 FILE_NAME = "encoder.json"
 

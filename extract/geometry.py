@@ -21,12 +21,14 @@ class Geometry:
             `squash` gives up the aspect ratio and keeps every pixel.
         interpolation: `bicubic` or `bilinear`, always antialiased.
         fill: grey value 0..255 of the padding.
+        resize_px: (height, width) to fit to before `size_px` is cropped out of the middle; None: the same.
     """
 
     size_px: tuple[int, int]
     resize_mode: str = "shortest"
     interpolation: str = "bicubic"
     fill: int = 0
+    resize_px: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         for name, known in (("resize_mode", RESIZE_MODES), ("interpolation", INTERPOLATIONS)):
@@ -35,6 +37,8 @@ class Geometry:
                 raise ValueError(f"geometry: got {name} {got!r}; expected one of {', '.join(known)}")
         if min(self.size_px) < 1:
             raise ValueError(f"geometry: got size {self.size_px}; expected at least 1x1 pixels")
+        if self.resize_px and (self.resize_mode == "longest" or not _holds(self.resize_px, self.size_px)):
+            raise ValueError(f"geometry: cannot crop {self.size_px} out of {self.resize_px} ({self.resize_mode})")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -49,11 +53,12 @@ class Geometry:
     def resized_px(self, height_px: int, width_px: int) -> tuple[int, int]:
         """The size before crop or padding: (height, width).
 
-        A 1280x720 frame for 224 px: shortest (224, 398), longest (126, 224), squash (224, 224).
+        A 1280x720 frame for 224 px: shortest (224, 398), longest (126, 224), squash (224, 224); with `resize_px` of 256:
+        shortest (256, 455), squash (256, 256).
         """
-        to_height, to_width = self.size_px
+        to_height, to_width = self.resize_px or self.size_px
         if self.resize_mode == "squash":
-            return self.size_px
+            return to_height, to_width
         if self.resize_mode == "shortest" and to_height == to_width:
             # torchvision's Resize cuts the long side's fraction off, open_clip's own ResizeKeepRatio rounds it.
             if height_px <= width_px:
@@ -72,8 +77,17 @@ class Geometry:
         return top, left
 
     def as_json(self) -> dict[str, Any]:
-        """As it travels to a decoding process."""
-        return {**asdict(self), "size_px": list(self.size_px)}
+        """As it travels to a decoding process, and stands in fingerprints: what is not set is not said."""
+        value = {**asdict(self), "size_px": list(self.size_px)}
+        if self.resize_px is None:
+            del value["resize_px"]
+        else:
+            value["resize_px"] = list(self.resize_px)
+        return value
+
+
+def _holds(outer_px: tuple[int, int], inner_px: tuple[int, int]) -> bool:
+    return outer_px[0] >= inner_px[0] and outer_px[1] >= inner_px[1]
 
 
 def _offset(have: int, want: int) -> int:
@@ -83,5 +97,11 @@ def _offset(have: int, want: int) -> int:
 
 def from_json(value: Mapping[str, Any]) -> Geometry:
     """The inverse of `Geometry.as_json`."""
-    height_px, width_px = value["size_px"]
-    return Geometry((height_px, width_px), value["resize_mode"], value["interpolation"], value["fill"])
+    size, resize = value["size_px"], value.get("resize_px")
+    return Geometry(
+        (size[0], size[1]),
+        value["resize_mode"],
+        value["interpolation"],
+        value["fill"],
+        (resize[0], resize[1]) if resize else None,
+    )

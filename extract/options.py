@@ -5,17 +5,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from .clips import ClipWish
 from .engine import Plan
 from .errors import UsageError
 from .metadata import read_metadata
 from .run import Settings
 from .workers.process import Limits
 
+NO_WISH = ClipWish()
 TIERS = ("exact", "reference", "keyframe")
 MAX_FPS = 240.0
 
 
-def parse_plan(fps: float, decode: str, batch: str, decode_all: bool, skip_still: bool) -> Plan:
+def parse_plan(
+    fps: float,
+    decode: str,
+    batch: str,
+    decode_all: bool,
+    skip_still: bool,
+    clips: ClipWish = NO_WISH,
+    labels: int = 0,
+) -> Plan:
     """A checked plan.
 
     Raises:
@@ -26,7 +36,7 @@ def parse_plan(fps: float, decode: str, batch: str, decode_all: bool, skip_still
     if decode not in TIERS:
         raise UsageError(f"--decode {decode}: expected one of {', '.join(TIERS)}.")
     size = None if batch == "auto" else _positive("--batch", batch)
-    return Plan(fps=fps, tier=decode, decode_all=decode_all, skip_still=skip_still, batch=size)
+    return Plan(fps, decode, decode_all, skip_still, batch=size, clips=clips, labels=labels)
 
 
 def parse_settings(

@@ -6,7 +6,7 @@ Each input is identified, skipped if the archive has it, sent through the engine
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .batches import Batches, automatic_size
-from .encoders.base import Encoder
+from .clips import ClipWish
+from .encoders.base import ClipEncoder, Encoder
 from .encoders.registry import load_encoder, resolve, slug
 from .engine import Engine, Plan, Task, setup_of
 from .errors import UsageError
@@ -25,13 +26,14 @@ from .known import Known, size_and_time
 from .metadata import Metadata, lookup
 from .record import Ledger, Progress, Report, RunFile
 from .store import Store
+from .take import Kind
 from .videos import VideoRow
 from .workers.pool import Pool
 from .workers.process import Limits
 from .writer import Writer, claim_encoder
 
 COMMIT_EVERY_S = 30.0
-DEFAULT_ENCODERS = ("clip",)
+DEFAULT_ENCODERS = ("clip", "videomae")
 MAX_WORKERS = 16
 
 
@@ -77,20 +79,49 @@ def extract(
     specs = {slug(spec): resolve(spec) for spec in encoders}
     loaded = {name: load_encoder(spec, settings.device) for name, spec in specs.items()}
     store = Store.create(archive, created_by=f"nightreel {version('nightreel')}")
+    kinds = {name: settings.plan.kind(encoder) for name, encoder in loaded.items()}
+    require_sense(loaded, settings.plan)
+    columns = {}
     for name, encoder in loaded.items():
-        claim_encoder(store, name, fingerprint_of(encoder, settings.plan))
-    return Run(store, paths, loaded, settings, on_progress).go()
+        stored = claim_encoder(store, name, fingerprint_of(encoder, settings.plan))
+        columns[name] = stored.get("columns", [])  # what the archive declared when it was made
+    return Run(store, paths, loaded, kinds, columns, settings, on_progress).go()
+
+
+def require_sense(encoders: Mapping[str, Encoder], plan: Plan) -> None:
+    """Refuse what no encoder of the run could do.
+
+    Raises:
+        UsageError: clips out of key frames only, clip options or labels without an encoder for them.
+    """
+    clips = [encoder for encoder in encoders.values() if isinstance(encoder, ClipEncoder)]
+    if clips and plan.tier == "keyframe":
+        raise UsageError(
+            f"--decode keyframe: {clips[0].spec} looks at what happens between pictures, and key frames are seconds apart. "
+            "Use --decode exact or reference, or leave the clip encoders to a run of their own."
+        )
+    if not clips and plan.clips != ClipWish():
+        raise UsageError("--clip-length, --stride and --hop are for clip encoders; this run has none. Use --fps.")
+    if plan.labels and not any(encoder.labels for encoder in clips):
+        raise UsageError(
+            f"--labels {plan.labels}: none of {', '.join(encoder.spec for encoder in encoders.values())} has a classifier; "
+            "leave it out, or use weights with one, for example videomae."
+        )
 
 
 def fingerprint_of(encoder: Encoder, plan: Plan) -> dict[str, Any]:
     """The encoder's fingerprint with the decoder and the sampling plan: what `encoder.json` holds."""
+    kind = plan.kind(encoder)
+    labelled = isinstance(encoder, ClipEncoder) and plan.labels and encoder.labels
     return {
         "spec": encoder.spec,
         **encoder.fingerprint(),
-        "has_text": encoder.has_text,
+        "has_text": False if isinstance(encoder, ClipEncoder) else encoder.has_text,
         "stored_as": "L2-normalised in float32, then float16",
+        "columns": list(kind.segment_columns),
+        **({"labels": plan.labels} if labelled else {}),
         "decoder": {"backend": plan.backends[0]},
-        "sampling": plan.sampling(),
+        "sampling": plan.sampling(kind),
     }
 
 
@@ -102,11 +133,13 @@ class Run:
         store: Store,
         paths: Sequence[Path],
         encoders: dict[str, Encoder],
+        kinds: Mapping[str, Kind],
+        columns: Mapping[str, Sequence[str]],
         settings: Settings,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self._paths = paths
-        self._encoders = encoders
+        self._encoders, self._kinds, self._columns = encoders, kinds, columns
         self._settings = settings
         cores = available_cores()
         self._workers = settings.workers or min(cores, MAX_WORKERS, len(paths))
@@ -131,12 +164,13 @@ class Run:
         """Everything, to the end or to Ctrl-C."""
         plan, limits = self._settings.plan, self._settings.limits
         size = plan.batch or automatic_size(self._settings.device)
-        setup = setup_of(self._encoders, plan, limits)
+        setup = setup_of(self._encoders, self._kinds, plan, limits)
+        frames = {slug: kind.plan.frames for slug, kind in self._kinds.items() if kind.plan}
         self._pool = Pool(self._workers, setup, limits)
-        self._batches = Batches(self._encoders, size)
+        self._batches = Batches(self._encoders, size, frames, plan.labels)
         state = "failed"
         with self._batches, self._pool:  # decoders end at once, the encoder at the end of its batch
-            engine = Engine(list(self._encoders), plan, setup, self._pool, self._batches, self._threads)
+            engine = Engine(self._kinds, plan, setup, self._pool, self._batches, self._threads)
             try:
                 self._note_state("running")
                 self._drive(engine)
@@ -175,7 +209,8 @@ class Run:
         """Give a finished video to the writer."""
         incoming: Incoming = task.note
         attempt, fault = task.settled()
-        row, segments = attempt.result(incoming.file.video_id, fault)
+        row, found = attempt.result(incoming.file.video_id, fault)
+        segments = {slug: batch.with_columns(self._columns[slug]) for slug, batch in found.items()}
         row = _with_file_facts(row, incoming, self._settings.metadata)
         before = incoming.before
         if before and before.status != "failed" and row.status == "failed":

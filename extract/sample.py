@@ -1,8 +1,8 @@
 """Which frames are encoded, and which span each stands for. Pure functions on times; nothing here decodes.
 
-The grid is `k / fps` seconds. The frame of a grid point is the one a player shows then: the last frame whose time is
-not after it. A frame that is shown at several grid points (slide shows, stills) is encoded once. Several encoders may
-each have their own grid; what is decoded is the union, and every sampled frame says which grids want it.
+The frame of a grid point is the one a player shows then: the last frame whose time is not after it. A frame that is
+shown at several grid points (slide shows, stills) is sampled once. Several encoders may each have their own grid; what is
+decoded is the union, and every sampled frame says which grids want it.
 """
 
 import math
@@ -12,6 +12,36 @@ from typing import Protocol, TypeVar
 
 # Containers round times (Matroska to 1 ms, others to 1/90000 s): a frame this little after a grid point is on it.
 TOLERANCE_S = 5e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Times that want a frame: runs of `frames` points, `stride_s` seconds apart; run j begins at `j / rate` seconds.
+
+    Grid(2)            0  0.5  1  1.5 ...
+    Grid(0.25, 3, 0.1) 0  0.1  0.2    4  4.1  4.2    8 ...
+    Grid(1, 3, 0.5)    0  0.5  1  1.5 ...   (runs overlap; a time that two of them want is one point)
+    """
+
+    rate: float
+    frames: int = 1
+    stride_s: float = 0.0
+
+    def first_from(self, time_s: float) -> float:
+        """The first point at or after `time_s`."""
+        run = max(0, math.ceil(time_s * self.rate))
+        first = run / self.rate
+        if self.frames == 1:
+            return first
+        length_s = (self.frames - 1) * self.stride_s
+        for earlier in range(run - 1, -1, -1):  # a run that began before may still have points to come
+            begin = earlier / self.rate
+            if begin + length_s < time_s:
+                break
+            i = math.ceil((time_s - begin) / self.stride_s)
+            if i < self.frames:
+                first = min(first, begin + i * self.stride_s)
+        return first
 
 
 class Timed(Protocol):
@@ -30,12 +60,12 @@ class Sampler:
     Whether a frame is wanted is only known when the next one comes, because until then it is still being shown.
 
     Args:
-        rates: samples per second, one per grid; bit i of a mask stands for `rates[i]`.
+        grids: bit i of a mask stands for `grids[i]`.
     """
 
-    def __init__(self, rates: Sequence[float]) -> None:
-        self._rates = list(rates)
-        self._due = [0] * len(self._rates)  # per grid, the first point not yet served
+    def __init__(self, grids: Sequence[Grid]) -> None:
+        self._grids = list(grids)
+        self._due = [0.0] * len(self._grids)  # per grid, the first point not yet served
         self.shown_s: float | None = None  # the time of the last frame that counted
 
     def counts(self, time_s: float) -> bool:
@@ -46,10 +76,10 @@ class Sampler:
         """A frame that `counts` comes next: the mask of grids that want the one shown so far (0: none)."""
         mask = 0
         if self.shown_s is not None:
-            for i, fps in enumerate(self._rates):
-                if self._due[i] / fps < time_s - TOLERANCE_S:
+            for i, grid in enumerate(self._grids):
+                if self._due[i] < time_s - TOLERANCE_S:
                     mask |= 1 << i
-                    self._due[i] = math.ceil((time_s - TOLERANCE_S) * fps)
+                    self._due[i] = grid.first_from(time_s - TOLERANCE_S)
         self.shown_s = time_s
         return mask
 
@@ -57,13 +87,17 @@ class Sampler:
         """No frame comes any more: the mask of the last one, which is shown until `end_s` if the header says."""
         if self.shown_s is None:
             return 0
-        last_due_s = max(self.shown_s + TOLERANCE_S, (end_s or 0.0) - TOLERANCE_S)
-        due = enumerate(zip(self._due, self._rates, strict=True))
-        return sum(1 << i for i, (k, fps) in due if k == 0 or k / fps < last_due_s)
+        shown_until_s = last_due_s(self.shown_s, end_s)
+        return sum(1 << i for i, due_s in enumerate(self._due) if due_s == 0 or due_s < shown_until_s)
 
 
-def sample(frames: Iterable[T], rates: Sequence[float], end_s: float | None = None) -> Iterator[tuple[T, int]]:
-    """The frames shown at 0, 1/fps, 2/fps ... seconds of any rate, each once with its mask, in one streaming pass.
+def last_due_s(shown_s: float, end_s: float | None) -> float:
+    """Points before this are served by the last frame, shown since `shown_s` and until `end_s` if the header says."""
+    return max(shown_s + TOLERANCE_S, (end_s or 0.0) - TOLERANCE_S)
+
+
+def sample(frames: Iterable[T], grids: Sequence[Grid], end_s: float | None = None) -> Iterator[tuple[T, int]]:
+    """The frames shown at the points of any grid, each once with its mask, in one streaming pass.
 
     Frames whose time is not after the one before (broken or repeated time stamps) are passed over. `end_s` is where
     the video ends, if the header says: the last frame is shown until then.
@@ -71,7 +105,7 @@ def sample(frames: Iterable[T], rates: Sequence[float], end_s: float | None = No
         times 0.0 0.4 0.8 1.2 1.6 2.0 at 1 fps          ->  0.0 0.8 2.0
                                       at 1 fps and 2 fps ->  0.0 (both)  0.4 (2)  0.8 (both)  1.2 (2)  2.0 (both)
     """
-    sampler, shown = Sampler(rates), None
+    sampler, shown = Sampler(grids), None
     for frame in frames:
         if not sampler.counts(frame.time_s):
             continue

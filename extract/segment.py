@@ -9,13 +9,18 @@ vectors moves by less than 1e-3 (rounding is at most 2^-11 per coordinate, relat
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 FloatArray = npt.NDArray[np.floating]
+Labels = tuple[tuple[str, float], ...]  # (class, probability 0..1), likeliest first
+
+LABELS = "labels"
+LABELS_TYPE = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float32())]))
 
 ROW_BITS = 21  # 2 097 152 segments per video: 24 days at one a second, 19 hours at thirty
 
@@ -38,7 +43,7 @@ def segment_ids(video_id: str, count: int) -> npt.NDArray[np.int64]:
     return (np.int64(high) << ROW_BITS) + np.arange(count, dtype=np.int64)
 
 
-def segment_schema(dim: int, quality: Sequence[str] = ()) -> pa.Schema:
+def segment_schema(dim: int, quality: Sequence[str] = (), *, labels: bool = False) -> pa.Schema:
     """The declared columns of `features/<slug>/*.parquet`; `quality` names the encoder's float32 columns."""
     fields = [
         pa.field("segment_id", pa.int64(), nullable=False),  # unique within the encoder's features
@@ -49,7 +54,7 @@ def segment_schema(dim: int, quality: Sequence[str] = ()) -> pa.Schema:
         pa.field("embedding", pa.list_(pa.field("element", pa.float16(), nullable=False), dim), nullable=False),
     ]
     fields += [pa.field(name, pa.float32()) for name in quality]
-    return pa.schema(fields)
+    return pa.schema([*fields, *([pa.field(LABELS, LABELS_TYPE)] if labels else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class Segments:
         start_s, end_s, time_s: (S,) float64, seconds.
         embedding: (S, D) float16, unit norm; D may be 0 where embeddings were not read.
         quality: name -> (S,) float32, the columns an encoder declares.
+        labels: (S,) of `Labels`, what a classifier says; None where it was not asked.
     """
 
     segment_id: npt.NDArray[np.int64]
@@ -93,10 +99,18 @@ class Segments:
     time_s: npt.NDArray[np.float64]
     embedding: FloatArray
     quality: dict[str, FloatArray] = field(default_factory=dict)
+    labels: npt.NDArray[np.object_] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.segment_id)
-        columns = {"video_id": self.video_id, "start_s": self.start_s, "end_s": self.end_s, "time_s": self.time_s}
+        columns: dict[str, npt.NDArray[Any]] = {
+            "video_id": self.video_id,
+            "start_s": self.start_s,
+            "end_s": self.end_s,
+            "time_s": self.time_s,
+        }
+        if self.labels is not None:
+            columns[LABELS] = self.labels
         for name, column in {**columns, "embedding": self.embedding, **self.quality}.items():
             if len(column) != count:
                 raise ValueError(f"{name} has {len(column)} rows, segment_id has {count}; expected one row per segment")
@@ -128,7 +142,13 @@ class Segments:
             self.time_s[rows],
             self.embedding[rows],
             {name: column[rows] for name, column in self.quality.items()},
+            None if self.labels is None else self.labels[rows],
         )
+
+    def with_columns(self, names: Sequence[str]) -> "Segments":
+        """Only these quality columns, in this order; one that is not here is not a number anywhere."""
+        nothing = np.full(len(self), np.nan, np.float32)
+        return replace(self, quality={name: self.quality.get(name, nothing) for name in names})
 
     def __repr__(self) -> str:
         return f"Segments({len(self)} x {self.embedding.shape[1]})"
@@ -136,7 +156,7 @@ class Segments:
     def to_table(self) -> pa.Table:
         """As an Arrow table of `segment_schema`."""
         dim = self.embedding.shape[1]
-        schema = segment_schema(dim, tuple(self.quality))
+        schema = segment_schema(dim, tuple(self.quality), labels=self.labels is not None)
         flat = pa.array(np.ascontiguousarray(self.embedding, dtype=np.float16).reshape(-1))
         columns = [
             pa.array(self.segment_id),
@@ -147,12 +167,15 @@ class Segments:
             pa.FixedSizeListArray.from_arrays(flat, type=schema.field("embedding").type),
         ]
         columns += [pa.array(column, pa.float32()) for column in self.quality.values()]
+        if self.labels is not None:
+            pairs = [[{"label": label, "probability": p} for label, p in labels] for labels in self.labels]
+            columns.append(pa.array(pairs, LABELS_TYPE))
         return pa.Table.from_arrays(columns, schema=schema)
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "Segments":
         """From a table of `segment_schema`, with or without its `embedding` column."""
-        known = {"segment_id", "video_id", "start_s", "end_s", "time_s", "embedding"}
+        known = {"segment_id", "video_id", "start_s", "end_s", "time_s", "embedding", LABELS}
         embedding: FloatArray = np.zeros((table.num_rows, 0), np.float16)
         if "embedding" in table.column_names:
             column = table.column("embedding").combine_chunks()
@@ -165,7 +188,15 @@ class Segments:
             table.column("time_s").to_numpy(),
             embedding,
             {name: table.column(name).to_numpy() for name in table.column_names if name not in known},
+            _labels_of(table.column(LABELS)) if LABELS in table.column_names else None,
         )
+
+
+def _labels_of(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
+    out = np.empty(len(column), object)
+    for i, pairs in enumerate(column.to_pylist()):
+        out[i] = tuple((pair["label"], pair["probability"]) for pair in pairs or ())
+    return out
 
 
 def unit_norm_f16(vectors: FloatArray) -> npt.NDArray[np.float16]:

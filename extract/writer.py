@@ -21,8 +21,8 @@ from .videos import VideoRow, rows_to_table
 PIECE_ROWS = 512
 
 
-def claim_encoder(store: Store, slug: str, fingerprint: Fingerprint) -> None:
-    """Make `features/<slug>` this encoder's, or check that it is already.
+def claim_encoder(store: Store, slug: str, fingerprint: Fingerprint) -> Fingerprint:
+    """Make `features/<slug>` this encoder's, or check that it is already; returns the fingerprint that is stored.
 
     Raises:
         FingerprintMismatch: the folder holds features of another fingerprint; nothing was changed.
@@ -31,13 +31,16 @@ def claim_encoder(store: Store, slug: str, fingerprint: Fingerprint) -> None:
     folder = store.root / "features" / slug
     if store.video_ids(slug):
         read_fingerprint(folder)  # a lost one must not be written anew: nobody knows what made the rows
-    if not write_json(folder / FILE_NAME, fingerprint, exclusive=True):
-        require_same(
-            read_fingerprint(folder),
-            fingerprint,
-            ROW_KEYS,
-            remedy="Rows of different fingerprints never mix. Use the settings the archive has, or a new --archive.",
-        )
+    if write_json(folder / FILE_NAME, fingerprint, exclusive=True):
+        return fingerprint
+    stored = read_fingerprint(folder)
+    require_same(
+        stored,
+        fingerprint,
+        ROW_KEYS,
+        remedy="Rows of different fingerprints never mix. Use the settings the archive has, or a new --archive.",
+    )
+    return stored
 
 
 class Writer:

@@ -171,7 +171,7 @@ class Archive:
         query = Query(
             as_texts(text), Path(image) if image else None, self._footage(like) if like else None, tuple(without)
         )
-        return query.embed(self.encoder)
+        return query.embed(lambda: self.encoder)
 
     def _footage(self, like: str) -> npt.NDArray[np.float32]:
         video, start_s, end_s = parse_span(like)

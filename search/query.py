@@ -4,14 +4,14 @@ Several parts are averaged as unit vectors; each `--not` is subtracted with weig
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ..extract.encoders.base import Encoder
+from ..extract.encoders.base import ClipEncoder, Encoder, FrameEncoder
 from ..extract.errors import UsageError
 
 Vector = npt.NDArray[np.float32]
@@ -33,24 +33,36 @@ class Query:
     like: Vector | None = None
     without: tuple[str, ...] = ()
 
-    def embed(self, encoder: Encoder) -> Vector:
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether it has parts that are not in the archive already."""
+        return bool(self.texts or self.without or self.image is not None)
+
+    def embed(self, load: Callable[[], Encoder]) -> Vector:
         """(D,) float32, unit norm.
 
+        Args:
+            load: the encoder; called only if it is needed.
+
         Raises:
-            UsageError: nothing was asked, an empty sentence, text for an encoder without text, not a picture.
+            UsageError: nothing was asked, an empty sentence, text or a picture for an encoder that knows none, not a
+            picture.
         """
         texts = [_checked(text) for text in self.texts]
         without = [_checked(text) for text in self.without]
-        if (texts or without) and not encoder.has_text:
-            raise UsageError(
-                f"encoder {encoder.spec} knows no text, so a sentence cannot be looked up in its features.\n"
-                "Search with an image (--image) or a clip (--like), or extract with a text encoder."
-            )
+        image = None if self.image is None else read_image(self.image)
         parts: list[Vector] = []
-        if texts:
-            parts.append(unit(encoder.encode_text(texts).mean(0)))
-        if self.image is not None:
-            parts.append(unit(encoder.encode_frames(read_image(self.image)[None])[0]))
+        if self.needs_encoder:
+            encoder = _of_frames(load())
+            if (texts or without) and not encoder.has_text:
+                raise UsageError(
+                    f"encoder {encoder.spec} knows no text, so a sentence cannot be looked up in its features.\n"
+                    "Search with an image (--image) or a clip (--like), or extract with a text encoder."
+                )
+            if texts:
+                parts.append(unit(encoder.encode_text(texts).mean(0)))
+            if image is not None:
+                parts.append(unit(encoder.encode_frames(image[None])[0]))
         if self.like is not None:
             parts.append(unit(self.like.astype(np.float32).mean(0)))
         if not parts:
@@ -61,6 +73,15 @@ class Query:
         if np.linalg.norm(vector) < LEAST_NORM:
             raise UsageError("the parts of the question cancel out, so nothing is left to look for; drop a --not.")
         return unit(vector)
+
+
+def _of_frames(encoder: Encoder) -> FrameEncoder:
+    if isinstance(encoder, ClipEncoder):
+        raise UsageError(
+            f"encoder {encoder.spec} sees clips, not sentences and not single pictures.\n"
+            "Search its features with footage of the archive (--like VIDEO@START-END), or choose one with text by --encoder."
+        )
+    return encoder
 
 
 def unit(vector: Vector) -> Vector:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..geometry import Geometry
-from ..sample import Clock, sample
+from ..sample import Clock, Grid, sample
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -103,13 +103,13 @@ class Reader(Protocol):
         """Every frame (of the tier)."""
         ...
 
-    def samples(self, rates: Sequence[float]) -> Iterator[tuple[DecodedFrame, int]]:
-        """The frames that grids of these rates (1/s) want, each with its mask, see `sample`.
+    def samples(self, grids: Sequence[Grid]) -> Iterator[tuple[DecodedFrame, int]]:
+        """The frames that these grids want, each with its mask, see `sample`.
 
         Raises:
             Restart: see there; only by readers that leave packets out.
         """
-        yield from sample(self.clock.watch(self.frames()), rates, self.facts.duration_s)
+        yield from sample(self.clock.watch(self.frames()), grids, self.facts.duration_s)
 
     def close(self) -> None: ...
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..sample import Clock, Sampler
+from ..sample import Clock, Grid, Sampler
 from .packets.facts import PacketFacts, Uncertain
 
 MOST_PACKETS, MOST_BYTES = 1024, 64 << 20
@@ -51,7 +51,7 @@ class Planner(Generic[P]):
     """Takes packets one by one, returns those whose fate is known, kept ones in decoding order.
 
     Args:
-        rates, end_s: as for `sample`.
+        grids, end_s: as for `sample`.
         seconds: ticks to seconds from the stream's start.
         clock: is told the time of every picture, decoded or not, in presentation order.
         reorder: how many pictures the decoder holds back to put them in order; more needed is `Uncertain`, for
@@ -62,7 +62,7 @@ class Planner(Generic[P]):
 
     def __init__(
         self,
-        rates: Sequence[float],
+        grids: Sequence[Grid],
         end_s: float | None,
         seconds: Callable[[int], float],
         clock: Clock,
@@ -71,7 +71,7 @@ class Planner(Generic[P]):
         layered: bool = False,
         standalone: bool = False,
     ) -> None:
-        self._sampler, self._end_s = Sampler(rates), end_s
+        self._sampler, self._end_s = Sampler(grids), end_s
         self.seconds, self._clock = seconds, clock
         self._reorder, self._layered, self._standalone = reorder, layered, standalone
         self._segments: deque[deque[Planned[P]]] = deque([deque()])

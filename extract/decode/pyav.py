@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import UsageError, VideoError
-from ..sample import Clock, sample
+from ..sample import Clock, Grid, sample
 from .base import DecodedFrame, Effort, Reader, Restart
 from .faults import as_video_error, open_container
 from .header import facts_of
@@ -103,8 +103,8 @@ class PyavReader(Reader):
         if self.fault is not None:
             raise self.fault
 
-    def samples(self, rates: Sequence[float]) -> Iterator[tuple[DecodedFrame, int]]:
-        """The frames that grids of these rates (1/s) want, each with its mask, as from a full decode.
+    def samples(self, grids: Sequence[Grid]) -> Iterator[tuple[DecodedFrame, int]]:
+        """The frames that these grids want, each with its mask, as from a full decode.
 
         Raises:
             Restart: a plan failed after frames came out of it, or met a fault (only a full decode tells where the good
@@ -113,7 +113,7 @@ class PyavReader(Reader):
         if self._parse is not None and self._first is not None:
             some = False
             try:
-                for sampled in self._planned(rates, self._parse):
+                for sampled in self._planned(grids, self._parse):
                     some = True
                     yield sampled
                 return
@@ -124,14 +124,14 @@ class PyavReader(Reader):
             self.close()
             self._open(decode_all=True)
             self.effort.why_all = why
-        yield from sample(self.clock.watch(self.frames()), rates, self.facts.duration_s)
+        yield from sample(self.clock.watch(self.frames()), grids, self.facts.duration_s)
 
-    def _planned(self, rates: Sequence[float], parse: Parse) -> Iterator[tuple[DecodedFrame, int]]:
+    def _planned(self, grids: Sequence[Grid], parse: Parse) -> Iterator[tuple[DecodedFrame, int]]:
         origin_s, time_base = self._origin_s(self._first), self._stream.time_base
         standalone, codec = self._tier == "keyframe", self.facts.codec
         reorders = codec in ("h264", "hevc") and not standalone
         planner: Planner[Any] = Planner(
-            rates,
+            grids,
             self.facts.duration_s,
             lambda stamp: float(stamp * time_base) - origin_s,
             self.clock,

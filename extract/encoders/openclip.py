@@ -7,7 +7,6 @@ Weights are read as tensors only, never as a pickle that runs code. It knows not
 frames, or who chooses the device.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +18,11 @@ import numpy as np
 from ..errors import UnknownEncoder, WeightsUnavailable
 from .base import Embeddings, Frames
 from .device import as_recorded, autocast, choose_precision, encode, unit
-from .openclip_names import CHECKPOINTS, HUB, RANDOM
+from .family import Family, Model
+from .openclip_names import HUB, check
 from .preprocess import Preprocessing, from_open_clip, preprocess
 from .spec import EncoderSpec, is_path
+from .weights import CHECKPOINTS, RANDOM, state_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -138,19 +139,6 @@ class OpenClipEncoder:
         return np.concatenate(chunks) if chunks else np.empty((0, self.dim), np.float32)
 
 
-def state_sha256(state: "dict[str, torch.Tensor]") -> str:
-    """One hash over names, shapes, types and bytes of a state dict; the file's format does not matter."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        # Through uint8, because numpy has no bfloat16.
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def _source(spec: EncoderSpec) -> Source:
     name = spec.name or ""
     if name.startswith(HUB):
@@ -251,3 +239,25 @@ def _licence(spec: str) -> str:
     if weights == "meta":
         return next((said for prefix, said in LICENCES.items() if name.startswith(prefix)), "unknown")
     return "unknown"
+
+
+FAMILY = Family(
+    "openclip",
+    "a download at first use, or a local checkpoint (`@/path/weights.safetensors`, `:/folder`)",
+    (
+        Model(
+            "openclip:PE-Core-B-16@meta",
+            "frames, text, images",
+            1024,
+            1,
+            (224, 224),
+            1.0,
+            0,
+            0,
+            "Apache-2.0",
+            "timm/PE-Core-B-16",
+        ),
+    ),
+    load,
+    check,
+)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from ..errors import UnknownEncoder
 from .spec import EncoderSpec, is_path, nearest
+from .weights import CHECKPOINTS, RANDOM
 
-RANDOM = "random"
-CHECKPOINTS = (".pt", ".pth", ".bin", ".safetensors")
 HUB = "hf-hub:"
 
 

@@ -1,100 +1,63 @@
 """Every encoder family in one visible dict, and the way from a spec to a loaded encoder.
 
-A spec is `family:name@weights`; `conse` and `toy` need no more than the family. It imports no model library:
-a family imports what it needs when `load_encoder` calls its factory, so importing this file takes 3 ms beside
-numpy.
+A spec is `family:name@weights`; `conse` and `toy` need no more than the family. Other packages add families through entry
+points (docs/encoders.md). It imports no model library: a family imports what it needs when `load_encoder` calls it.
 """
 
 import hashlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 
 from ..errors import UnknownEncoder, UsageError
-from .base import Encoder, FamilyInfo
+from . import conse, openclip, timesformer, toy, videomae
+from .base import Encoder
+from .family import Family
 from .spec import EncoderSpec, is_path, nearest
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What the registry knows of a family.
-
-    Attributes:
-        info: the line `nightreel encoders` prints.
-        load: (spec, device) -> encoder; `device` is never `auto`.
-        check: raises `UnknownEncoder` when the spec cannot be meant; must not load weights. Returns the spec
-            as
-            it is stored, so that two spellings of one encoder are one.
-    """
-
-    info: FamilyInfo
-    load: Callable[[EncoderSpec, str], Encoder]
-    check: Callable[[EncoderSpec], EncoderSpec]
-
-
-def _check_bare(spec: EncoderSpec) -> EncoderSpec:
-    if spec.name is not None or spec.weights is not None:
-        raise UnknownEncoder(
-            f"encoder {str(spec)!r}: the family {spec.family!r} has one model and takes no name and no "
-            f"weights. Write {spec.family!r}."
-        )
-    return spec
-
-
-def _check_openclip(spec: EncoderSpec) -> EncoderSpec:
-    from .openclip_names import check
-
-    return check(spec)
-
-
-def _load_openclip(spec: EncoderSpec, device: str) -> Encoder:
-    from .openclip import load
-
-    return load(spec, device)
-
-
-def _load_conse(spec: EncoderSpec, device: str) -> Encoder:
-    from .conse import load
-
-    return load(str(spec), device)
-
-
-def _load_toy(spec: EncoderSpec, device: str) -> Encoder:
-    from .toy import ToyEncoder
-
-    return ToyEncoder()
-
+from .weights import LOG
 
 FAMILIES: dict[str, Family] = {
-    "openclip": Family(
-        FamilyInfo(
-            "openclip",
-            "openclip:PE-Core-B-16@meta",
-            "frames, text, images",
-            "of the weights; PE-Core: Apache-2.0",
-            "a download at first use, or @/local/path",
-        ),
-        _load_openclip,
-        _check_openclip,
-    ),
-    "conse": Family(
-        FamilyInfo("conse", "conse", "frames, text", "Apache-2.0", "pip install 'nightreel[offline]'"),
-        _load_conse,
-        _check_bare,
-    ),
-    "toy": Family(
-        FamilyInfo("toy", "toy", "frames, text", "Apache-2.0", "nothing"),
-        _load_toy,
-        _check_bare,
-    ),
+    family.name: family for family in (openclip.FAMILY, videomae.FAMILY, timesformer.FAMILY, conse.FAMILY, toy.FAMILY)
 }
+GROUP = "nightreel.encoders"  # entry points of other packages; each is a `Family` under its family's name
 
-ALIASES: dict[str, str] = {"clip": "openclip:PE-Core-B-16@meta"}
+ALIASES: dict[str, str] = {"clip": "openclip:PE-Core-B-16@meta", "videomae": f"videomae:{videomae.USUAL}"}
 
 
-def families() -> list[FamilyInfo]:
-    """What `nightreel encoders` lists."""
-    return [family.info for family in FAMILIES.values()]
+def families() -> dict[str, Family]:
+    """By name: those of this package, then those of others that can be loaded; one that cannot is told of on stderr."""
+    found = dict(FAMILIES)
+    for name in sorted(_plugins()):
+        try:
+            found[name] = family_of(name)
+        except UnknownEncoder as error:
+            LOG.warning("%s", error)
+    return found
+
+
+def family_of(name: str) -> Family:
+    """The family of this name; one of another package is imported now.
+
+    Raises:
+        UnknownEncoder: there is none, or its package cannot be imported or gives something else.
+    """
+    if name in FAMILIES:
+        return FAMILIES[name]
+    entry = _plugins()[name]
+    try:
+        family = entry.load()
+        if not isinstance(family, Family) or family.name != name:
+            raise TypeError(f"expected a Family named {name!r}, got {family!r:.80}")
+    except Exception as error:  # whatever somebody else's module raises
+        raise UnknownEncoder(
+            f"encoder family {name!r}: {entry.value}, which a package registered under {GROUP!r}, cannot be used: "
+            f"{type(error).__name__}: {error}. Mend or remove that package; nothing else is affected."
+        ) from error
+    return family
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    """Entry points by family name; those of this package's own names do not count."""
+    return {entry.name: entry for entry in entry_points(group=GROUP) if entry.name not in FAMILIES}
 
 
 def parse_spec(text: str) -> EncoderSpec:
@@ -111,7 +74,7 @@ def parse_spec(text: str) -> EncoderSpec:
     """
     text = ALIASES.get(text, text)
     family = re.split("[:@]", text, maxsplit=1)[0]
-    if family not in FAMILIES:
+    if family not in FAMILIES and family not in _plugins():
         raise _unknown_family(text, family)
     mark, rest = text[len(family) : len(family) + 1], text[len(family) + 1 :]
     if mark != ":":
@@ -122,7 +85,7 @@ def parse_spec(text: str) -> EncoderSpec:
     if not name or (at and not weights):
         raise UnknownEncoder(
             f"encoder {text!r}: a part is empty; expected family:name or family:name@weights. "
-            f"For example {FAMILIES[family].info.example!r}."
+            f"For example {family_of(family).models[0].spec!r}."
         )
     return EncoderSpec(family, name, weights if at else None)
 
@@ -133,7 +96,7 @@ def resolve(spec: str) -> str:
     `clip` -> `openclip:PE-Core-B-16@meta`. Raises `UnknownEncoder`.
     """
     parsed = parse_spec(spec)
-    return str(FAMILIES[parsed.family].check(parsed))
+    return str(family_of(parsed.family).check(parsed))
 
 
 def load_encoder(spec: str, device: str = "cpu") -> Encoder:
@@ -148,7 +111,8 @@ def load_encoder(spec: str, device: str = "cpu") -> Encoder:
         WeightsUnavailable: known, but its weights cannot be had here and now, or are not what they should be.
     """
     parsed = parse_spec(resolve(spec))
-    return FAMILIES[parsed.family].load(parsed, _device(device, needed=parsed.family != "toy"))
+    family = family_of(parsed.family)
+    return family.load(parsed, _device(device, needed=family.on_device))
 
 
 def slug(spec: str) -> str:
@@ -177,7 +141,7 @@ def _is_reversible(spec: EncoderSpec) -> bool:
 
 
 def _unknown_family(text: str, family: str) -> UnknownEncoder:
-    known = [*FAMILIES, *ALIASES]
+    known = list(dict.fromkeys([*FAMILIES, *_plugins(), *ALIASES]))
     return UnknownEncoder(
         f"encoder {text!r}: no family or alias {family!r}. Known: {', '.join(known)}."
         f"{nearest(family, known)} `nightreel encoders` lists them all."

@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from ..geometry import Geometry
 from .base import Embeddings, Frames
+from .family import Family, Model, check_bare
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (1, 0, 0),
@@ -96,3 +97,13 @@ def _unit(colours: npt.NDArray[np.float64]) -> Embeddings:
     vectors = np.concatenate([colours, np.full((len(colours), 1), CONSTANT)], axis=1)
     unit: Embeddings = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     return unit
+
+
+FAMILY = Family(
+    "toy",
+    "nothing",
+    (Model("toy", "frames, text, images", ToyEncoder.dim, 1, ToyEncoder.geometry.size_px, 1.0, 0, None, "Apache-2.0"),),
+    lambda spec, device: ToyEncoder(),
+    check_bare,
+    on_device=False,
+)

@@ -62,7 +62,7 @@ class Child:
                     reader.on_beat = partial(self._beat, reader)
                     self._say(Opened(reader.facts))
                     try:
-                        for frame, wanted in reader.samples([lane.rate for lane in self._setup.lanes]):
+                        for frame, wanted in reader.samples([lane.grid for lane in self._setup.lanes]):
                             self._hand_over(frame, wanted)
                         return self._ended()
                     except Restart as restart:
@@ -90,7 +90,10 @@ class Child:
         pictures = {g: frame.picture(self._setup.geometries[g]) for g in {lane.geometry for _, lane in lanes}}
         still, checked = 0, 0
         if self._setup.skip_still:
-            still = sum(1 << i for i, lane in lanes if self._is_still(i, pictures[lane.geometry]))
+            single = [
+                (i, lane) for i, lane in lanes if lane.grid.frames == 1
+            ]  # in a clip, stillness is what is looked at
+            still = sum(1 << i for i, lane in single if self._is_still(i, pictures[lane.geometry]))
             self._stills += bool(still)
             checked = still if self._stills % CHECK_EVERY == 1 else 0
         sent = wanted & ~still | checked

@@ -5,7 +5,7 @@ a hostile file has taken over must not be able to take over the run, nor to stop
     child -> run    {"opened": facts} | {"sample": [slot, time_s, wanted, still, checked]} | {"restart": why}
                     | {"ended": Ended}
 
-Masks (`wanted`, `still`, `checked`) have one bit per lane. A lane is one encoder's need: its rate and its geometry.
+Masks (`wanted`, `still`, `checked`) have one bit per lane. A lane is one encoder's need: its grid and its geometry.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Any
 from ..decode.base import Effort, VideoFacts
 from ..errors import VideoError
 from ..geometry import Geometry, from_json
-from ..sample import Clock
+from ..sample import Clock, Grid
 
 MAX_MESSAGE_BYTES = 1 << 16  # two texts of `MAX_TEXT` characters, each of up to 12 bytes when escaped, and numbers
 MAX_TEXT = 2000
@@ -28,9 +28,9 @@ NO_SLOT = -1  # in a sample without pictures: all lanes that want it are still
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One encoder's need: samples per second, and which geometry of the arena."""
+    """One encoder's need: the times it wants, and which geometry of the arena."""
 
-    rate: float
+    grid: Grid
     geometry: int
 
 
@@ -155,7 +155,7 @@ def setup_from_json(text: str) -> Setup:
     value = json.loads(text)
     return Setup(
         tuple(from_json(g) for g in value["geometries"]),
-        tuple(Lane(**lane) for lane in value["lanes"]),
+        tuple(Lane(Grid(**lane["grid"]), lane["geometry"]) for lane in value["lanes"]),
         value["slots"],
         value["memory_bytes"],
         value["skip_still"],

@@ -5,19 +5,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nightreel.extract.attempt import Attempt, Take, settle, wants_second_opinion
+from nightreel.extract.attempt import Attempt, settle, wants_second_opinion
 from nightreel.extract.decode.base import Effort, VideoFacts
 from nightreel.extract.errors import ERROR_KINDS, VideoError
 from nightreel.extract.sample import Clock
 from nightreel.extract.segment import ROW_BITS
+from nightreel.extract.take import Kind, Row, Take
 from nightreel.extract.workers.messages import Ended, Job
 
 FACTS = VideoFacts(0.0, 10.0, 64, 48, 0, 10.0, "h264", 100)
 ENCODER_FAULT = VideoError("encoder", "no kernel", stage="encode")
 
 
-def vector(value: float) -> np.ndarray:
-    return np.array([value, 0], np.float16)
+def vector(value: float) -> Row:
+    return row(value, 0)
+
+
+def row(*values: float) -> Row:
+    return Row(np.array(values, np.float16), np.zeros(0, np.float32))
 
 
 def take_of(*vectors: float | VideoError | None) -> Take:
@@ -34,7 +39,7 @@ def attempt_of(
     times_s: list[float], fault: tuple[str, str] | None = None, backend: str = "pyav", frames: int = 100
 ) -> Attempt:
     """A finished attempt of one encoder; `fault` is (kind, stage)."""
-    attempt = Attempt(Job("/films/a.mp4", backend), ["toy"])
+    attempt = Attempt(Job("/films/a.mp4", backend), {"toy": Kind()})
     attempt.facts = FACTS
     for time_s in times_s:
         attempt.takes["toy"].deliver(attempt.takes["toy"].expect(time_s), vector(time_s))
@@ -70,11 +75,11 @@ def test_still_samples_share_the_vector_before_them() -> None:
     take = Take()
     take.deliver(take.expect(0.0), vector(5))
     take.repeat(1.0)
-    reused, index = take.vector_of[-1], take.expect(2.0)
+    reused, index = take.row_of[-1], take.expect(2.0)
     take.checks.append((index, reused))
     take.repeat(3.0)
     assert (take.waiting, take.check_errors()) == (1, [])  # not until its vector is here
-    take.deliver(index, np.array([0, 1], np.float16))
+    take.deliver(index, row(0, 1))
     segments = take.segments("v", 4.0)
     assert segments is not None
     assert segments.embedding.tolist() == [[5, 0], [5, 0], [0, 1], [0, 1]]
@@ -101,7 +106,7 @@ def test_times_go_forward(time_s: float) -> None:
     for add in (take.expect, take.repeat):
         with pytest.raises(ValueError, match="a sample at"):
             add(time_s)
-    assert (take.times_s, take.waiting, len(take.vector_of)) == ([0.0, 1.0], 0, 2)  # as if it had not been tried
+    assert (take.times_s, take.waiting, len(take.row_of)) == ([0.0, 1.0], 0, 2)  # as if it had not been tried
 
 
 def test_two_frames_before_the_start_have_no_span_of_their_own() -> None:
@@ -200,7 +205,7 @@ def test_a_video_of_which_nothing_came() -> None:
 
 
 def test_a_killed_decoder_tells_no_times_but_its_samples_do() -> None:
-    attempt = Attempt(Job("/films/a.mp4"), ["toy"])
+    attempt = Attempt(Job("/films/a.mp4"), {"toy": Kind()})
     for time_s in (0.0, 1.0, 2.5):
         attempt.takes["toy"].expect(time_s)
     attempt.end(Ended(Clock(), Effort(frames=26), VideoError("timeout", "it hangs")))
@@ -214,7 +219,7 @@ def test_a_killed_decoder_tells_no_times_but_its_samples_do() -> None:
 
 
 def test_one_broken_encoder_makes_it_partial_and_keeps_the_other() -> None:
-    attempt = Attempt(Job("/films/a.mp4"), ["good", "bad"])
+    attempt = Attempt(Job("/films/a.mp4"), {"good": Kind(), "bad": Kind()})
     attempt.facts = FACTS
     for take, value in zip(attempt.takes.values(), (vector(1), ENCODER_FAULT), strict=True):
         take.deliver(take.expect(0.0), value)
@@ -224,7 +229,7 @@ def test_one_broken_encoder_makes_it_partial_and_keeps_the_other() -> None:
 
 
 def test_a_restart_forgets_the_samples_and_what_is_on_its_way() -> None:
-    attempt = Attempt(Job("/films/a.mp4"), ["toy"])
+    attempt = Attempt(Job("/films/a.mp4"), {"toy": Kind()})
     old = attempt.takes["toy"]
     index = old.expect(0.0)
     attempt.restart("times go back")

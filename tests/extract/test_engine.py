@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nightreel.extract.attempt import Take
 from nightreel.extract.batches import AHEAD, Batches, Fit
 from nightreel.extract.encoders.base import Embeddings, Encoder, Frames
 from nightreel.extract.encoders.toy import ToyEncoder
@@ -21,6 +20,7 @@ from nightreel.extract.errors import VideoError
 from nightreel.extract.geometry import Geometry
 from nightreel.extract.run import Settings, extract
 from nightreel.extract.store import Store
+from nightreel.extract.take import Take
 from nightreel.extract.verify import verify
 from nightreel.extract.workers.process import Limits
 
@@ -193,7 +193,7 @@ def test_an_encoder_that_returns_too_little_is_an_encoder_error() -> None:
             return super().encode_frames(frames)[1:]
 
     with pytest.raises(VideoError, match=r"2 frames gave \(1, 4\)"):
-        Fit(Short(), 8).encode(np.zeros((2, 4, 4, 3), np.uint8))
+        Fit(Short(), 8).encode([*np.zeros((2, 4, 4, 3), np.uint8)])
 
 
 def test_faults_are_told_video_by_video() -> None:
@@ -201,7 +201,7 @@ def test_faults_are_told_video_by_video() -> None:
     frames = np.zeros((6, 4, 4, 3), np.uint8)
     frames[2:4, ..., 2] = 255
     a, b, c = object(), object(), object()
-    answers = Fit(NotBlue(), 8).answers(frames, [a, a, b, b, c, c])
+    answers = Fit(NotBlue(), 8).answers([*frames], [a, a, b, b, c, c])
     assert [isinstance(answer, VideoError) for answer in answers] == [False, False, True, True, False, False]
 
 

@@ -19,9 +19,11 @@ BASE: dict[str, Any] = {
     "preprocessing": {"mean": 0.5},
     "pooling": "mean",
     "sampling": {"fps": 1.0},
+    "labels": None,
     "libraries": {"numpy": "2"},
 }
 OTHER: dict[str, Any] = {
+    "labels": 5,
     "weights_sha256": "bb",
     "dim": 5,
     "size_px": [336, 336],

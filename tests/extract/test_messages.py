@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 from nightreel.extract.decode.base import Effort, VideoFacts
 from nightreel.extract.errors import ERROR_KINDS, VideoError
 from nightreel.extract.geometry import Geometry
-from nightreel.extract.sample import Clock
+from nightreel.extract.sample import Clock, Grid
 from nightreel.extract.workers.messages import (
     MAX_MESSAGE_BYTES,
     MAX_TEXT,
@@ -217,7 +217,7 @@ def test_a_name_that_is_no_utf8_arrives_as_text() -> None:
 def test_a_setup_arrives_as_it_was() -> None:
     setup = Setup(
         (Geometry((4, 6), "longest", "bilinear", 128), Geometry((8, 8))),
-        (Lane(1.0, 0), Lane(2.5, 1)),
+        (Lane(Grid(1.0), 0), Lane(Grid(1 / 8, 16, 0.5), 1)),
         16,
         4 << 30,
         True,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nightreel.extract.decode import plan
 from nightreel.extract.decode.packets.facts import PacketFacts, Uncertain
 from nightreel.extract.decode.plan import Planned, Planner
-from nightreel.extract.sample import Clock, sample
+from nightreel.extract.sample import Clock, Grid, sample
 
 TICKS = 4  # per second
 KINDS = {
@@ -25,7 +25,7 @@ KINDS = {
 
 
 def planner(rates: Sequence[float], end_s: float | None = None, **how: object) -> Planner[int]:
-    return Planner(rates, end_s, lambda stamp: stamp / TICKS, Clock(), **how)  # type: ignore[arg-type]
+    return Planner([Grid(rate) for rate in rates], end_s, lambda stamp: stamp / TICKS, Clock(), **how)  # type: ignore[arg-type]
 
 
 def run(made: Planner[int], items: Sequence[Planned[int]], dts: Sequence[int | None]) -> list[Planned[int]]:
@@ -176,7 +176,7 @@ def test_what_is_kept_is_closed_and_what_is_wanted_is_right(
     shown = [At(item.stamp / TICKS, item.packet) for item in items if item.stamp is not None]
     shown.sort(key=lambda at: at.time_s)
     clock = Clock()
-    wanted = {at.packet: mask for at, mask in sample(clock.watch(shown), rates, end_s)}
+    wanted = {at.packet: mask for at, mask in sample(clock.watch(shown), [Grid(rate) for rate in rates], end_s)}
     assert {item.packet: item.mask for item in items if item.mask} == wanted
     assert wanted.keys() <= sent
     assert made._clock == clock

@@ -23,7 +23,7 @@ from nightreel.extract.decode.open import open_video
 from nightreel.extract.decode.packets import structure
 from nightreel.extract.decode.packets.facts import PacketFacts, Parse
 from nightreel.extract.errors import VideoError
-from nightreel.extract.sample import Clock, sample
+from nightreel.extract.sample import Clock, Grid, sample
 
 WIDTH, HEIGHT, FPS, FRAMES = 160, 112, 25, 220
 RATES = ([0.3], [1], [2], [4], [0.3, 4])
@@ -130,7 +130,8 @@ def planned(path: Path, rates: Sequence[float], tier: str = "exact") -> tuple[li
     """The planned samples, and the reader they came from."""
     with open_video(path, tier=tier) as reader:
         return [
-            (Shown(f.time_s, hashlib.sha256(f.rgb()).hexdigest()), mask) for f, mask in reader.samples(rates)
+            (Shown(f.time_s, hashlib.sha256(f.rgb()).hexdigest()), mask)
+            for f, mask in reader.samples([Grid(rate) for rate in rates])
         ], reader
 
 
@@ -142,7 +143,7 @@ def test_planned_samples_are_those_of_a_full_decode(folder: Path, name: str) -> 
     assert len({frame.sha for frame in frames}) == FRAMES  # or the comparison would prove little
     for rates in RATES:
         got, reader = planned(path, rates)
-        assert got == list(sample(frames, rates, duration_s)), rates
+        assert got == list(sample(frames, [Grid(rate) for rate in rates], duration_s)), rates
         assert reader.clock == clock
         assert (reader.effort.why_all or "").startswith(DECODED_WHOLE.get(name, ""))
         assert bool(reader.effort.why_all) == (name in DECODED_WHOLE)
@@ -163,7 +164,7 @@ def test_tiers_are_those_of_the_decoder_that_skips(folder: Path, name: str, tier
                 planned(path, rates, tier)
             continue
         got, reader = planned(path, rates, tier)
-        assert got == list(sample(frames, rates, duration_s)), rates
+        assert got == list(sample(frames, [Grid(rate) for rate in rates], duration_s)), rates
         if reader.effort.why_all is None:
             assert reader.clock.frames == FRAMES
 
@@ -173,8 +174,8 @@ def test_decoding_all_is_the_plain_path(folder: Path, name: str) -> None:
     path = film(folder, name)
     frames, duration_s, clock = shown(path)
     with open_video(path, decode_all=True, threads=1) as reader:
-        got = [(Shown(f.time_s, hashlib.sha256(f.rgb()).hexdigest()), mask) for f, mask in reader.samples([1])]
-    assert got == list(sample(frames, [1], duration_s))
+        got = [(Shown(f.time_s, hashlib.sha256(f.rgb()).hexdigest()), mask) for f, mask in reader.samples([Grid(1)])]
+    assert got == list(sample(frames, [Grid(1)], duration_s))
     assert reader.clock == clock
     assert reader.effort == Effort(FRAMES, FRAMES, FRAMES, None)
 
@@ -209,7 +210,7 @@ def test_a_wrong_parser_would_be_noticed(folder: Path, name: str, monkeypatch: p
         got, _ = planned(path, [4])
     except Restart:
         return
-    assert got != list(sample(frames, [4], duration_s))
+    assert got != list(sample(frames, [Grid(4)], duration_s))
 
 
 def spoil(path: Path, to: Path, which: Sequence[int], skip: int = 0) -> Path:
@@ -234,7 +235,7 @@ def test_a_fault_that_no_sample_needs_does_not_show(folder: Path, tmp_path: Path
     assert got == whole
     assert reader.effort.why_all is None
     with pytest.raises(VideoError, match="after 90 good frames"), open_video(spoiled, decode_all=True) as reader:
-        list(reader.samples([1]))
+        list(reader.samples([Grid(1)]))
 
 
 def test_a_fault_that_a_sample_needs_restarts_and_is_found(folder: Path, tmp_path: Path) -> None:
@@ -242,13 +243,13 @@ def test_a_fault_that_a_sample_needs_restarts_and_is_found(folder: Path, tmp_pat
     with pytest.raises(Restart, match="a fault on the way"):
         planned(spoiled, [1])
     with pytest.raises(VideoError, match="after 100 good frames"), open_video(spoiled, decode_all=True) as reader:
-        list(reader.samples([1]))
+        list(reader.samples([Grid(1)]))
 
 
 def test_lengths_that_do_not_fit_are_decoded_whole(folder: Path, tmp_path: Path) -> None:
     spoiled = spoil(film(folder, "no pyramid.mp4"), tmp_path / "spoiled.mp4", range(12, 14))
     with pytest.raises(VideoError), open_video(spoiled) as reader:
-        list(reader.samples([1]))
+        list(reader.samples([Grid(1)]))
     assert reader.effort.why_all is not None
     assert "lengths of the NAL units" in reader.effort.why_all
 
@@ -267,7 +268,7 @@ def test_holding_fewer_packets_changes_nothing(
         assert "do not settle" in restart.why
         assert most == 1
         return
-    assert got == list(sample(frames, [1], duration_s))
+    assert got == list(sample(frames, [Grid(1)], duration_s))
 
 
 def test_a_beat_for_every_packet(folder: Path) -> None:
@@ -275,7 +276,7 @@ def test_a_beat_for_every_packet(folder: Path) -> None:
     with open_video(film(folder, "closed.mp4")) as reader:
         early = reader.effort.packets
         reader.on_beat = lambda: beats.append(1)
-        list(reader.samples([0.3]))
+        list(reader.samples([Grid(0.3)]))
     assert len(beats) >= FRAMES - early
 
 
@@ -302,7 +303,7 @@ def outcome(path: str, decode_all: bool) -> dict[str, Any]:
     try:
         with open_video(path, decode_all=decode_all, threads=1) as reader:
             found |= {"why_all": reader.effort.why_all}
-            for frame, mask in reader.samples(REAL_RATES):
+            for frame, mask in reader.samples([Grid(rate) for rate in REAL_RATES]):
                 found["samples"].append((frame.time_s, mask, hashlib.sha256(frame.rgb()).hexdigest()))
     except VideoError as error:
         found["fault"] = [error.kind, str(error)]

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nightreel.extract.decode.base import DecodedFrame
-from nightreel.extract.sample import TOLERANCE_S, Clock, sample, spans
+from nightreel.extract.sample import TOLERANCE_S, Clock, Grid, sample, spans
 
 
 def sampled(times: list[float], fps: float, end_s: float | None = None) -> list[float]:
-    return [frame.time_s for frame, _ in sample(frames(times), [fps], end_s)]
+    return [frame.time_s for frame, _ in sample(frames(times), [Grid(fps)], end_s)]
 
 
 def frames(times: list[float]) -> list[DecodedFrame]:
@@ -71,7 +71,7 @@ def test_several_grids_are_the_union_of_each_alone(
     steps_ms: list[int], rates: list[float], end_s: float | None
 ) -> None:
     times = (np.cumsum(steps_ms) / 1000).tolist()
-    together = [(frame.time_s, mask) for frame, mask in sample(frames(times), rates, end_s)]
+    together = [(frame.time_s, mask) for frame, mask in sample(frames(times), [Grid(rate) for rate in rates], end_s)]
     for i, fps in enumerate(rates):
         assert [t for t, mask in together if mask >> i & 1] == sampled(times, fps, end_s)
     assert all(together[i][0] < together[i + 1][0] for i in range(len(together) - 1))

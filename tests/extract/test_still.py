@@ -14,6 +14,7 @@ from nightreel.extract.engine import Plan
 from nightreel.extract.errors import FingerprintMismatch
 from nightreel.extract.geometry import Geometry
 from nightreel.extract.run import Settings, extract
+from nightreel.extract.sample import Grid
 from nightreel.extract.store import Store
 from nightreel.extract.verify import verify
 from nightreel.extract.workers.arena import Arena, arena_bytes, create_memory
@@ -99,7 +100,7 @@ class Told(Child):
 
     def __init__(self, rates: Iterable[float] = (1.0,)) -> None:
         shown = Geometry((16, 16))
-        setup = Setup((shown,), tuple(Lane(rate, 0) for rate in rates), 4, 1 << 30, skip_still=True)
+        setup = Setup((shown,), tuple(Lane(Grid(rate), 0) for rate in rates), 4, 1 << 30, skip_still=True)
         fd = create_memory(arena_bytes(setup.geometries, setup.slots))
         super().__init__(None, Arena(fd, setup.geometries, setup.slots), setup)  # type: ignore[arg-type]
         self.said: list[Sampled] = []

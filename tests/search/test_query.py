@@ -28,23 +28,26 @@ def picture(path: Path, colour: tuple[int, ...], mode: str = "RGB", **options: A
 
 
 def test_one_sentence_is_its_own_vector() -> None:
-    assert np.allclose(Query(("red",)).embed(TOY), RED, atol=1e-6)
+    assert np.allclose(Query(("red",)).embed(lambda: TOY), RED, atol=1e-6)
 
 
 def test_several_sentences_are_averaged() -> None:
-    assert np.allclose(Query(("red", "blue")).embed(TOY), unit(RED + BLUE), atol=1e-6)
+    assert np.allclose(Query(("red", "blue")).embed(lambda: TOY), unit(RED + BLUE), atol=1e-6)
 
 
 def test_parts_weigh_the_same_whatever_their_number(tmp_path: Path) -> None:
     image = picture(tmp_path / "green.png", (0, 255, 0))
     like = np.repeat(BLUE[None], 7, axis=0)
-    vector = Query(("red", "red", "red"), image, like).embed(TOY)
+    vector = Query(("red", "red", "red"), image, like).embed(lambda: TOY)
     assert np.allclose(vector, unit(RED + GREEN + BLUE), atol=1e-6)
     assert np.linalg.norm(vector) == pytest.approx(1)
 
 
 def test_without_lowers_what_is_not_wanted_and_not_what_is() -> None:
-    plain, less = Query(("red", "blue")).embed(TOY), Query(("red", "blue"), without=("blue",)).embed(TOY)
+    plain, less = (
+        Query(("red", "blue")).embed(lambda: TOY),
+        Query(("red", "blue"), without=("blue",)).embed(lambda: TOY),
+    )
     assert np.allclose(less, unit(plain - NOT_WEIGHT * BLUE), atol=1e-6)
     assert less @ BLUE < plain @ BLUE
     assert less @ RED > less @ BLUE
@@ -62,16 +65,16 @@ def test_without_lowers_what_is_not_wanted_and_not_what_is() -> None:
 )
 def test_empty_questions(query: Query, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
-        query.embed(TOY)
+        query.embed(lambda: TOY)
     assert "expected" in str(caught.value)
 
 
 @pytest.mark.parametrize("query", [Query(("red",)), Query(like=RED[None], without=("red",))])
 def test_a_sentence_for_an_encoder_without_text(query: Query) -> None:
     with pytest.raises(UsageError, match="silent knows no text") as caught:
-        query.embed(Silent())
+        query.embed(lambda: Silent())
     assert "--like" in str(caught.value)
-    assert np.allclose(Query(like=RED[None]).embed(Silent()), RED)
+    assert np.allclose(Query(like=RED[None]).embed(lambda: Silent()), RED)
 
 
 @pytest.mark.parametrize(
