@@ -1,9 +1,9 @@
 """Clips: which sampled frames of a video belong together. Pure; knows no encoder and no file.
 
 Clip j of a plan has `frames` points, `stride_s` apart, from `j * hop_s` on; each point takes the frame that is shown then.
-Strides are seconds, so 25, 30 and 60 fps footage mean the same. Points past the video's end take its last frame again, and
-the clip says how many they were. A clip that would be one standing picture, the same as the clip before, is not made again:
-the span of the one before goes on, as with single frames.
+Strides are seconds, so 25, 30 and 60 fps footage mean the same. Points past the video's end take the clip's last frame
+again, and the clip says how many they were. A clip that would be one standing picture, the same as the clip before, is not
+made again: the span of the one before goes on, as with single frames.
 
 Memory: the pictures of clips that are not complete yet, 2.4 MB for 16 of 224 px.
 """
@@ -147,10 +147,10 @@ class ClipMaker:
         while len(self._held) > 1 and self._held[1][0] <= first_s:
             self._held.popleft()
 
-    def finish(self, end_s: float | None = None) -> Iterator[Clip]:
-        """No frame comes any more; the last one is shown until `end_s`, if that is known."""
+    def finish(self, last_s: float, end_s: float | None = None) -> Iterator[Clip]:
+        """No frame comes any more: the video's last, sampled or not, is of `last_s` and shown until `end_s`, if known."""
         if self._held:
-            until_s = last_due_s(self._held[-1][0], end_s)
+            until_s = last_due_s(max(last_s, self._held[-1][0]), end_s)
             while self._next == 0 or self._point(self._next, 0) < until_s:
                 yield from self._make(math.inf, until_s)
 
@@ -164,18 +164,17 @@ class ClipMaker:
             before_s: when the next frame comes.    until_s: where the last frame stops being shown.
         """
         points = [self._point(self._next, i) for i in range(self._plan.frames)]
-        shown = [self._shown_at(point) for point in points]
+        real = max(1, sum(point < until_s for point in points))  # the first clip of a video may have no point in it
+        shown = [self._shown_at(point) for point in points[:real]]
+        shown += [shown[-1]] * (len(points) - real)
         times_s = [self._held[at][0] for at in shown]
         standing_s = times_s[0] if shown[0] == shown[-1] else None
         if standing_s is not None and standing_s == self._standing_s:
             reach_s = min(before_s - TOLERANCE_S, until_s)  # a header may claim years: no loop over them
             self._next = max(self._next + 1, math.floor((reach_s - points[-1] + points[0]) * self._grid.rate))
             return
-        repeated = sum(point >= until_s for point in points)
-        if repeated == len(points):  # only the first clip, of a video that ends before it begins
-            repeated -= 1
         self._next, self._standing_s = self._next + 1, standing_s
-        yield Clip(points[0], [self._held[at][1] for at in shown], times_s, self._source_px, repeated)
+        yield Clip(points[0], [self._held[at][1] for at in shown], times_s, self._source_px, len(points) - real)
 
     def _shown_at(self, point_s: float) -> int:
         at = sum(time_s <= point_s + TOLERANCE_S for time_s, _ in self._held) - 1

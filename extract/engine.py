@@ -215,7 +215,7 @@ class Engine:
         end_s = attempt.facts.duration_s if attempt.facts and attempt.fault is None else None
         for slug, take in attempt.takes.items():
             if isinstance(take, ClipTake) and take.fault is None:
-                for index, clip in take.finish(end_s):
+                for index, clip in take.finish(attempt.clock.last_s or 0.0, end_s):
                     self._batches.add(slug, take, index, clip)
 
     def _is_finished(self, task: Task) -> bool:

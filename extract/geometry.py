@@ -5,11 +5,12 @@ into one batch and only small pictures travel between processes. Pure numbers; n
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 RESIZE_MODES = ("shortest", "longest", "squash")
 INTERPOLATIONS = ("bicubic", "bilinear")
+HALF_PIXELS = ("even", "down")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Geometry:
             `squash` gives up the aspect ratio and keeps every pixel.
         interpolation: `bicubic` or `bilinear`, always antialiased.
         fill: grey value 0..255 of the padding.
+        half_px: where a crop from the middle leaves half a pixel, its offset is rounded to `even` (torchvision) or `down`
+            (transformers).
         resize_px: (height, width) to fit to before `size_px` is cropped out of the middle; None: the same.
     """
 
@@ -28,10 +31,12 @@ class Geometry:
     resize_mode: str = "shortest"
     interpolation: str = "bicubic"
     fill: int = 0
+    half_px: str = "even"
     resize_px: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        for name, known in (("resize_mode", RESIZE_MODES), ("interpolation", INTERPOLATIONS)):
+        choices = {"resize_mode": RESIZE_MODES, "interpolation": INTERPOLATIONS, "half_px": HALF_PIXELS}
+        for name, known in choices.items():
             got = getattr(self, name)
             if got not in known:
                 raise ValueError(f"geometry: got {name} {got!r}; expected one of {', '.join(known)}")
@@ -73,26 +78,32 @@ class Geometry:
 
         (224, 398) for 224 px: (0, 87).    (126, 224): (-49, 0).
         """
-        top, left = (_offset(have, want) for have, want in zip(resized_px, self.size_px, strict=True))
+        top, left = (self._offset(have, want) for have, want in zip(resized_px, self.size_px, strict=True))
         return top, left
+
+    def _offset(self, have: int, want: int) -> int:
+        if have <= want:
+            return -((want - have) // 2)
+        # torchvision's int(round(x)) takes halves to the even side.
+        return round((have - want) / 2) if self.half_px == "even" else (have - want) // 2
 
     def as_json(self) -> dict[str, Any]:
         """As it travels to a decoding process, and stands in fingerprints: what is not set is not said."""
-        value = {**asdict(self), "size_px": list(self.size_px)}
-        if self.resize_px is None:
-            del value["resize_px"]
-        else:
+        value: dict[str, Any] = {
+            "size_px": list(self.size_px),
+            "resize_mode": self.resize_mode,
+            "interpolation": self.interpolation,
+            "fill": self.fill,
+        }
+        if self.half_px != "even":
+            value["half_px"] = self.half_px
+        if self.resize_px is not None:
             value["resize_px"] = list(self.resize_px)
         return value
 
 
 def _holds(outer_px: tuple[int, int], inner_px: tuple[int, int]) -> bool:
     return outer_px[0] >= inner_px[0] and outer_px[1] >= inner_px[1]
-
-
-def _offset(have: int, want: int) -> int:
-    # torchvision rounds the half pixel that is cropped to even: int(round(x)), not x // 2.
-    return round((have - want) / 2) if have > want else -((want - have) // 2)
 
 
 def from_json(value: Mapping[str, Any]) -> Geometry:
@@ -103,5 +114,6 @@ def from_json(value: Mapping[str, Any]) -> Geometry:
         value["resize_mode"],
         value["interpolation"],
         value["fill"],
+        value.get("half_px", "even"),
         (resize[0], resize[1]) if resize else None,
     )

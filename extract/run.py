@@ -78,9 +78,9 @@ def extract(
         raise UsageError("nothing to extract: expected at least one video, folder, glob or list; got none.")
     specs = {slug(spec): resolve(spec) for spec in encoders}
     loaded = {name: load_encoder(spec, settings.device) for name, spec in specs.items()}
-    store = Store.create(archive, created_by=f"nightreel {version('nightreel')}")
-    kinds = {name: settings.plan.kind(encoder) for name, encoder in loaded.items()}
     require_sense(loaded, settings.plan)
+    kinds = {name: settings.plan.kind(encoder) for name, encoder in loaded.items()}
+    store = Store.create(archive, created_by=f"nightreel {version('nightreel')}")
     columns = {}
     for name, encoder in loaded.items():
         stored = claim_encoder(store, name, fingerprint_of(encoder, settings.plan))

@@ -211,10 +211,10 @@ class ClipTake(Take):
             self._maker = ClipMaker(self.kind.plan, source_px)
         yield from self._expected(self._maker.push(time_s, picture.copy()))
 
-    def finish(self, end_s: float | None) -> Iterator[tuple[int, Clip]]:
-        """No frame comes any more: the clips that are left; the last frame is shown until `end_s`, if that is known."""
+    def finish(self, last_s: float, end_s: float | None) -> Iterator[tuple[int, Clip]]:
+        """No frame comes any more: the clips that are left; for the arguments see `ClipMaker.finish`."""
         if self._maker is not None:
-            yield from self._expected(self._maker.finish(end_s))
+            yield from self._expected(self._maker.finish(last_s, end_s))
             self._maker = None  # and its pictures
 
     def segments(self, video_id: str, end_s: float) -> Segments | None:

@@ -1,13 +1,13 @@
 """`timesformer`: clips through TimeSformer (Bertasius et al. 2021, arXiv 2102.05095), divided space-time attention.
 
 Specs as of `videomae`. The embedding is the CLS token after the last norm. 8 frames, 32/30 s apart, as the Kinetics
-checkpoints were trained (every 32nd of 30 fps), so a clip covers 8.5 s; other numbers of frames interpolate the time
-embedding.
+checkpoints were trained (every 32nd of 30 fps), so a clip covers 8.5 s. The checkpoint decides how many frames: with
+another number transformers' layers would cut time and place apart in the wrong places, without a word.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from ..clips import ClipPlan, consecutive
+from ..clips import consecutive
 from .family import Family, Model
 from .network import ClipNetwork, Facts, seeded
 from .spec import EncoderSpec
@@ -21,7 +21,6 @@ USUAL = "facebook/timesformer-base-finetuned-k400"
 STRIDE_S = 32 / 30
 LICENCE = "CC BY-NC 4.0 (not for commercial use)"
 SIZES: dict[str, dict[str, Any]] = {"base": {"num_labels": 0}}
-MOST_FRAMES = 96  # what the paper went up to
 
 
 def load(spec: EncoderSpec, device: str) -> ClipNetwork:
@@ -31,7 +30,9 @@ def load(spec: EncoderSpec, device: str) -> ClipNetwork:
     source = find(spec, LICENCE if (spec.name or "").startswith("facebook/") else "unknown; see its page")
     labelled = False
     if source.folder is None:
-        model = seeded(lambda: TimesformerForVideoClassification(TimesformerConfig(**SIZES[spec.name or ""])))
+        model = seeded(
+            lambda: _untrained(TimesformerForVideoClassification(TimesformerConfig(**SIZES[spec.name or ""])))
+        )
     else:
         model, info = load_pretrained(TimesformerForVideoClassification, "timesformer", spec, source.folder)
         head = {name for name in info["missing_keys"] if name.startswith("classifier.")}
@@ -43,12 +44,18 @@ def load(spec: EncoderSpec, device: str) -> ClipNetwork:
     facts = Facts(source.licence, "CLS token", ("torch", "transformers"), source.revision)
     how = preprocessing_in(source.folder, config.image_size)
     network = build(model, bool(labels))
-    return ClipNetwork(str(spec), network, config.hidden_size, how, plan(config.num_frames), facts, device, labels)
+    plan = consecutive(config.num_frames, STRIDE_S)
+    return ClipNetwork(str(spec), network, config.hidden_size, how, plan, facts, device, labels)
 
 
-def plan(frames: int) -> ClipPlan:
-    """Clips of the checkpoint's number of frames; others are taken too."""
-    return consecutive(frames, STRIDE_S, fewest=1, most=max(frames, MOST_FRAMES))
+def _untrained(model: Any) -> Any:
+    """transformers begins with places and times of zero, for which the order of frames is nothing; trained ones are not."""
+    from torch.nn.init import trunc_normal_
+
+    embeddings = model.timesformer.embeddings
+    for weights in (embeddings.position_embeddings, embeddings.time_embeddings):
+        trunc_normal_(weights, std=0.02)
+    return model
 
 
 def build(model: Any, labelled: bool) -> "torch.nn.Module":

@@ -13,13 +13,7 @@ from .preprocess import Preprocessing
 from .spec import EncoderSpec, is_path, nearest
 from .weights import RANDOM, from_hub, one_line, weights_in
 
-FILES = (
-    "config.json",
-    "preprocessor_config.json",
-    "video_preprocessor_config.json",
-    "*.safetensors",
-    "pytorch_model.bin",
-)
+FILES = ("config.json", "preprocessor_config.json", "video_preprocessor_config.json", "README.md")
 MEAN_TOKEN = "mean of tokens"
 # What these models' processors do where a folder does not say: the numbers of ImageNet, and all that fits.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -128,10 +122,7 @@ def class_names(config: Any) -> tuple[str, ...]:
 
 
 def preprocessing_in(folder: Path | None, size_px: int) -> Preprocessing:
-    """What the folder's processor does: resize the short side, crop the middle, normalise.
-
-    Differs from transformers in one thing: an odd pixel too many is cropped where torchvision crops it.
-    """
+    """What the folder's processor does: resize the short side, crop the middle, normalise; to half a grey value."""
     said: dict[str, Any] = {}
     for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
         if folder is not None and (folder / name).is_file():
@@ -149,7 +140,7 @@ def preprocessing_in(folder: Path | None, size_px: int) -> Preprocessing:
 
 
 def _geometry(size_px: tuple[int, int], resize_px: tuple[int, int], mode: str, interpolation: str) -> Geometry:
-    return Geometry(size_px, mode, interpolation, resize_px=None if size_px == resize_px else resize_px)
+    return Geometry(size_px, mode, interpolation, half_px="down", resize_px=None if size_px == resize_px else resize_px)
 
 
 def _licence_beside(folder: Path) -> str:

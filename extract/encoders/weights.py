@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 CHECKPOINTS = (".pt", ".pth", ".bin", ".safetensors")
+SAFE, UNSAFE = "*.safetensors", "pytorch_model*.bin"  # the latter is read with tensors only too
 RANDOM = "random"
 LOG = logging.getLogger("nightreel")
 
@@ -44,9 +45,6 @@ def read_state(path: Path, spec: str) -> State:
     Raises:
         WeightsUnavailable: no such file, or it holds anything but tensors.
     """
-    import pickle
-
-    import safetensors
     import safetensors.torch
     import torch
 
@@ -64,7 +62,7 @@ def read_state(path: Path, spec: str) -> State:
                 found = found[key]
         if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
             raise ValueError("it is not a state dict")
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
+    except Exception as error:  # a hostile or broken file makes torch raise anything
         raise WeightsUnavailable(
             f"encoder {spec!r}: {path} is not a checkpoint that holds tensors only: {one_line(error)}. "
             "It may be cut off, or hold code, which is never run. Download it again or give a .safetensors."
@@ -106,7 +104,7 @@ def from_hub(repository: str, revision: str | None, files: Iterable[str], spec: 
 
     Args:
         revision: a commit, tag or branch; None for what is here, or the newest.
-        files: names or patterns; of the weights' formats, which one there is.
+        files: names or patterns, besides the weights: safetensors, or where there are none, PyTorch's own.
         licence: said before a download.
 
     Raises:
@@ -114,15 +112,18 @@ def from_hub(repository: str, revision: str | None, files: Iterable[str], spec: 
     """
     from huggingface_hub import snapshot_download
 
-    wanted = list(files)
+    def look(weights: str, **how: Any) -> Path:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=[*files, weights], **how))
+
     with suppress(OSError, ValueError):  # LocalEntryNotFoundError is both
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=wanted, local_files_only=True))
+        folder = look(SAFE, local_files_only=True)
         if (folder / "config.json").is_file() and weights_in(folder):
             return folder
     LOG.warning("Downloading %s from the hub, once. Licence of these weights: %s.", repository, licence)
     try:
         with hub.quick_to_fail():
-            return Path(snapshot_download(repository, revision=revision, allow_patterns=wanted))
+            folder = look(SAFE)
+            return folder if weights_in(folder) else look(UNSAFE)
     except Exception as error:  # huggingface_hub raises what its HTTP library raises
         raise WeightsUnavailable(
             f"encoder {spec!r}: {repository}{f' at {revision}' if revision else ''} is not on this machine and could not "
@@ -133,7 +134,7 @@ def from_hub(repository: str, revision: str | None, files: Iterable[str], spec: 
 
 def weights_in(folder: Path) -> list[Path]:
     """The weights files of a model folder, safe format first."""
-    return [path for name in ("*.safetensors", "*.bin") for path in sorted(folder.glob(name))]
+    return [path for name in (SAFE, UNSAFE) for path in sorted(folder.glob(name))]
 
 
 def from_url(url: str, spec: str, licence: str) -> State:
