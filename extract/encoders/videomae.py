@@ -121,7 +121,7 @@ def _check(spec: EncoderSpec) -> EncoderSpec:
 FAMILY = Family(
     "videomae",
     "a download at first use, or a folder that `save_pretrained` wrote",
-    (Model(f"videomae:{USUAL}", "clips", 768, 16, (224, 224), 8.0, 86227200, 0, LICENCE, USUAL),),
+    (Model(f"videomae:{USUAL}", "clips", 768, 16, (224, 224), 8.0, 86_227_200, 360_689_172_480, LICENCE, USUAL),),
     load,
     _check,
 )
