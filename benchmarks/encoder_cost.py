@@ -12,6 +12,7 @@ registry to it.
 import json
 import platform
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,6 +47,18 @@ def openclip() -> torch.nn.Module:
     return tower.to("meta")
 
 
+def torchvision(name: str) -> torch.nn.Module:
+    from nightreel.extract.encoders.torchvision_video import untrained
+
+    return untrained(name)
+
+
+def c3d() -> torch.nn.Module:
+    from nightreel.extract.encoders.c3d import build
+
+    return build()
+
+
 def conse() -> torch.nn.Module:
     import timm
     from nightreel.extract.encoders.conse import ARCHITECTURE
@@ -57,7 +70,11 @@ BUILD: dict[str, Build] = {
     "openclip:PE-Core-B-16@meta": openclip,
     "videomae:MCG-NJU/videomae-base-finetuned-kinetics": videomae,
     "timesformer:facebook/timesformer-base-finetuned-k400": timesformer,
+    "c3d:/path/to/c3d.pth": c3d,
     "conse": conse,
+}
+BUILD |= {
+    model.spec: partial(torchvision, model.spec.split(":")[1].split("@")[0]) for model in FAMILIES["torchvision"].models
 }
 
 

@@ -9,14 +9,23 @@ import re
 from importlib.metadata import EntryPoint, entry_points
 
 from ..errors import UnknownEncoder, UsageError
-from . import conse, openclip, timesformer, toy, videomae
+from . import c3d, conse, openclip, timesformer, torchvision_video, toy, videomae
 from .base import Encoder
 from .family import Family
 from .spec import EncoderSpec, is_path, nearest
 from .weights import LOG
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (openclip.FAMILY, videomae.FAMILY, timesformer.FAMILY, conse.FAMILY, toy.FAMILY)
+    family.name: family
+    for family in (
+        openclip.FAMILY,
+        videomae.FAMILY,
+        timesformer.FAMILY,
+        torchvision_video.FAMILY,
+        c3d.FAMILY,
+        conse.FAMILY,
+        toy.FAMILY,
+    )
 }
 GROUP = "nightreel.encoders"  # entry points of other packages; each is a `Family` under its family's name
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import video_models as models
-from nightreel.extract.clips import ClipMaker
+from nightreel.extract.clips import ClipMaker, ClipWish
 from nightreel.extract.encoders.base import ClipEncoder, Clips, Features, as_clips
 from nightreel.extract.encoders.family import Family
 from nightreel.extract.encoders.registry import FAMILIES, load_encoder
@@ -43,6 +43,9 @@ def make(spec: str) -> Callable[[Path], Any]:
 ENCODERS: dict[str, Callable[[Path], Any]] = {
     "videomae": make_videomae,
     "timesformer": make_timesformer,
+    "torchvision:r2plus1d_18@random": make("torchvision:r2plus1d_18@random"),
+    "torchvision:swin3d_t@random": make("torchvision:swin3d_t@random"),
+    "c3d@random": make("c3d@random"),
     "flicker": make_flicker,
 }
 
@@ -79,7 +82,7 @@ def assert_features(found: Features, encoder: Any, count: int) -> None:
 
 def test_every_family_of_clips_is_here() -> None:
     of_clips = {name for name, family in FAMILIES.items() if any(model.features == "clips" for model in family.models)}
-    assert of_clips <= {name.partition(":")[0] for name in ENCODERS}
+    assert of_clips <= {name.partition(":")[0].partition("@")[0] for name in ENCODERS}
 
 
 def test_it_is_a_clip_encoder_with_a_sensible_plan(encoder: Any) -> None:
@@ -181,11 +184,13 @@ def test_videos_of_every_length_go_through_the_pipeline(
     encoder: Any, in_registry: str, make_film: MakeFilm, tmp_path: Path
 ) -> None:
     """One frame, less than a clip, and several clips: half-open spans that cover the video and nothing else."""
-    length_s = encoder.plan.length_s
+    frames, stride_s = frames_of(encoder), encoder.plan.stride_s
+    length_s = frames * stride_s
+    few = ClipWish(length_s, stride_s) if frames < encoder.plan.frames else ClipWish()
     make_film(tmp_path / "films" / "one.mp4", [("red", 0.1)])
     for name, seconds in (("short", 0.6), ("long", 2.5 * length_s)):
         make_film(tmp_path / "films" / f"{name}.mp4", [("red", seconds / 2), ("blue", seconds / 2)])
-    plan = Plan(labels=2 if encoder.labels else 0)
+    plan = Plan(labels=2 if encoder.labels else 0, clips=few)
     report = extract(
         [str(tmp_path / "films")], tmp_path / "a.reel", [in_registry, "toy"], Settings(plan=plan, device="cpu")
     )
