@@ -89,7 +89,32 @@ def _processor(folder: Path) -> Pixels:
     return lambda frames: processor(list(frames), return_tensors="pt")["pixel_values"]
 
 
-CASES: dict[str, Callable[[Path], Case]] = {"videomae": videomae, "timesformer": timesformer}
+def torchvision(name: str, folder: Path) -> Case:
+    from torchvision.models import get_model, get_model_weights
+
+    torch.manual_seed(0)
+    model = get_model(name).eval()
+    torch.save(model.state_dict(), folder / "weights.pth")
+    preset = get_model_weights(name).DEFAULT.transforms()
+    part = {"s3d": "classifier", "swin3d_t": "head", "mvit_v2_s": "head"}.get(name, "fc")
+    setattr(model, part, torch.nn.Identity())
+    pixels = lambda frames: preset(torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2))[None]  # noqa: E731
+    return Case(f"torchvision:{name}@{folder / 'weights.pth'}", "VideoClassification preset + model", pixels, model)
+
+
+def c3d(folder: Path) -> Case:
+    return Case("c3d@random", "none: no library has it")
+
+
+CASES: dict[str, Callable[[Path], Case]] = {
+    "videomae": videomae,
+    "timesformer": timesformer,
+    **{
+        name: partial(torchvision, name) for name in ("r2plus1d_18", "r3d_18", "mc3_18", "s3d", "swin3d_t", "mvit_v2_s")
+    },
+    "c3d": c3d,
+}
+LISTED = {"videomae": "videomae:", "timesformer": "timesformer:", "c3d": "c3d:"}  # how the registry's spec begins
 
 
 def first_clip(path: Path, plan: ClipPlan, geometry: Geometry | None) -> Clips:
@@ -164,12 +189,13 @@ class MeanOfFrames:
         self.plan = ClipPlan(16, 0.5, 8.0)
 
 
-def speed(encoder: Any, videos: Sequence[Path], repeats: int = 3) -> dict[str, Any]:
+def speed(encoder: Any, name: str, videos: Sequence[Path], repeats: int = 3) -> dict[str, Any]:
     """Seconds for one clip, best of `repeats`, and how many operations a second that is of what the machine can."""
-    from encoder_cost import operations
+    from encoder_cost import listed
 
     clips = first_clip(videos[0], encoder.plan, encoder.geometry)
-    flops = operations(lambda: encoder.encode_clips(clips))
+    begin = LISTED.get(name, f"torchvision:{name}@")
+    flops = next(model.flops or 0 for model in listed() if model.spec.startswith(begin))  # counted, see encoder_cost.py
     seconds = min(_timed(partial(encoder.encode_clips, clips)) for _ in range(repeats))
     matrix = torch.ones(2048, 2048)
     limit = 2 * 2048**3 / min(_timed(lambda: matrix @ matrix) for _ in range(5))
@@ -209,7 +235,7 @@ def main() -> None:
             if "order" in parts:
                 row["order"] = order(encoder, videos)
             if "speed" in parts:
-                row["speed"] = speed(encoder, videos)
+                row["speed"] = speed(encoder, name, videos)
     if "order" in parts and not args.only:
         rows["clip (mean of frames)"] = {"order": order(MeanOfFrames("openclip:ViT-B-32@random"), videos)}
     settings = {

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 RESIZE_MODES = ("shortest", "longest", "squash")
-INTERPOLATIONS = ("bicubic", "bilinear")
+ALIASED = "bilinear, aliased"
+INTERPOLATIONS = ("bicubic", "bilinear", ALIASED)
 HALF_PIXELS = ("even", "down")
 
 
@@ -20,7 +21,8 @@ class Geometry:
     Attributes:
         resize_mode: `shortest` fits the short side and crops the rest off; `longest` fits the long side and pads;
             `squash` gives up the aspect ratio and keeps every pixel.
-        interpolation: `bicubic` or `bilinear`, always antialiased.
+        interpolation: `bicubic` or `bilinear`, antialiased; or `bilinear, aliased`, which looks at four pixels however many
+            become one: worse pictures, but those that torchvision's video networks were trained and measured on.
         fill: grey value 0..255 of the padding.
         half_px: where a crop from the middle leaves half a pixel, its offset is rounded to `even` (torchvision) or `down`
             (transformers).
@@ -42,6 +44,10 @@ class Geometry:
                 raise ValueError(f"geometry: got {name} {got!r}; expected one of {', '.join(known)}")
         if min(self.size_px) < 1:
             raise ValueError(f"geometry: got size {self.size_px}; expected at least 1x1 pixels")
+        if self.interpolation == ALIASED and self.resize_mode == "longest":
+            raise ValueError(
+                f"geometry: {ALIASED!r} is for pictures that are filled; got resize_mode 'longest', which pads"
+            )
         if self.resize_px and (self.resize_mode == "longest" or not _holds(self.resize_px, self.size_px)):
             raise ValueError(f"geometry: cannot crop {self.size_px} out of {self.resize_px} ({self.resize_mode})")
 

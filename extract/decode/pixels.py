@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import VideoError
-from ..geometry import Geometry
+from ..geometry import ALIASED, Geometry
 from .base import Pixels
 
 # AVCOL_SPC_* to libswscale's matrices (SWS_CS_*). Others (YCgCo, ICtCp, 0 for RGB in a YUV format...) make libswscale
@@ -62,7 +62,8 @@ class Upright:
                 return np.ascontiguousarray(orient(self._rgb(frame), turn))
             # From the frame's own size, which the smaller picture has only roughly.
             size_px = (frame.width, frame.height) if is_transposed(turn) else (frame.height, frame.width)
-            reduced = reduced_px(frame, geometry.resized_px(*size_px), is_transposed(turn))
+            whole = geometry.interpolation == ALIASED  # its four pixels must be the frame's own
+            reduced = None if whole else reduced_px(frame, geometry.resized_px(*size_px), is_transposed(turn))
             source, of = (frame, None) if reduced is None else (self._reduce(frame, reduced, geometry), geometry)
             return fitted(orient(self._rgb(source, of), turn), geometry, size_px)
         except MemoryError as error:
@@ -142,6 +143,8 @@ def fitted(pixels: Pixels, geometry: Geometry, size_px: tuple[int, int] | None =
 
     height, width = pixels.shape[:2]
     whole_px = geometry.resized_px(*(size_px or (height, width)))
+    if geometry.interpolation == ALIASED:
+        return _aliased(pixels, whole_px, geometry)
     spans = [
         _span(*axis)
         for axis in zip((height, width), whole_px, geometry.size_px, geometry.offset_px(whole_px), strict=True)
@@ -153,6 +156,26 @@ def fitted(pixels: Pixels, geometry: Geometry, size_px: tuple[int, int] | None =
     out = np.full(geometry.shape, geometry.fill, np.uint8)
     out[rows, columns] = np.asarray(scaled)
     return out
+
+
+def _aliased(pixels: Pixels, whole_px: tuple[int, int], geometry: Geometry) -> Pixels:
+    """Each result pixel from the four around its place, as `torch.nn.functional.interpolate` without antialiasing does."""
+    top, left = geometry.offset_px(whole_px)
+    (y0, y1, dy), (x0, x1, dx) = (
+        _neighbours(have, whole, want, offset)
+        for have, whole, want, offset in zip(pixels.shape, whole_px, geometry.size_px, (top, left), strict=False)
+    )
+    rows = [pixels[y] for y in (y0, y1)]  # (h, W, 3)
+    upper, lower = (row[:, x0] * (1 - dx)[:, None] + row[:, x1] * dx[:, None] for row in rows)  # (h, w, 3) float32
+    blended: Pixels = np.rint(upper + (lower - upper) * dy[:, None, None]).astype(np.uint8, order="C")
+    return blended
+
+
+def _neighbours(have: int, whole: int, want: int, offset: int) -> tuple[Any, Any, npt.NDArray[np.float32]]:
+    """One axis: (want,) source pixels before and after each result pixel's centre, and how far between them it is."""
+    places = np.maximum((np.arange(want) + offset + 0.5) * (have / whole) - 0.5, 0).astype(np.float32)
+    before = np.minimum(places.astype(np.int64), have - 1)
+    return before, np.minimum(before + 1, have - 1), places - before
 
 
 def _span(have: int, whole: int, want: int, offset: int) -> tuple[slice, float, float]:

@@ -16,7 +16,7 @@ are red first, less 104, 117, 128. Which it is, the names in the checkpoint tell
 the weights do not, `conv1a` is turned round as it is loaded.
 
 Sampling: 16 frames 1/25 s apart, because C3D saw frames as they come, and those of UCF101, on which most weights were tuned,
-come 25 a second. A clip is 0.64 s; `--hop 4` takes every sixth. Cost of a clip: 77 GFLOP counted, 0.95 s of one CPU core.
+come 25 a second. A clip is 0.64 s; `--hop 4` takes one in six. Cost of a clip: 77 GFLOP counted, 0.95 s of one CPU core.
 """
 
 from dataclasses import dataclass

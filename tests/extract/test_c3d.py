@@ -1,7 +1,7 @@
 """`c3d` against a C3D written down here layer by layer, the names of its ports, and what a file can have wrong."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,17 @@ CAFFE = (*(f"features.{i}" for i in (0, 3, 6, 8, 11, 13, 16, 18)), *(f"classifie
 SPORTS_1M = (*(f"{name}.conv" for name in LAYERS[:8]), "fc6", "fc7", "fc8")
 MMACTION = (*(f"backbone.{name}" for name in SPORTS_1M[:10]), "cls_head.fc_cls")
 PORTS = {"ours": LAYERS, "davide": DAVIDE, "caffe": CAFFE, "sports_1m": SPORTS_1M, "mmaction": MMACTION}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small steps on two threads wait for one another; where other processes want the cores, for 20 times as long."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from nightreel.extract.decode import pixels as module
 from nightreel.extract.decode.pixels import Upright, fitted, orient, reduced_px
-from nightreel.extract.geometry import Geometry
+from nightreel.extract.geometry import ALIASED, Geometry
 
 GEOMETRIES = {
     "224": Geometry((224, 224)),
@@ -177,3 +177,23 @@ def test_reduced_px_worked_examples() -> None:
 def test_fitted_of_a_picture_that_fits_is_that_picture() -> None:
     picture = photograph(24, 40)
     np.testing.assert_array_equal(fitted(picture, Geometry((24, 40))), picture)
+
+
+@pytest.mark.parametrize("resize_px", [(128, 171), (256, 256)])
+@pytest.mark.parametrize("size", [(90, 120), (128, 171), (240, 320), (577, 333), (1080, 1920)])
+def test_aliased_pictures_are_those_of_torchvisions_preset(resize_px: tuple[int, int], size: tuple[int, int]) -> None:
+    """Also from decoded frames, which must not be reduced first."""
+    import torch
+    from torchvision.transforms._presets import VideoClassification
+
+    square = resize_px[0] == resize_px[1]
+    geometry = Geometry((112, 112), "shortest" if square else "squash", ALIASED, resize_px=resize_px)
+    to = (resize_px[0],) if square else resize_px
+    preset = VideoClassification(crop_size=(112, 112), resize_size=to, mean=(0, 0, 0), std=(1 / 255,) * 3)
+    frame = frame_of(photograph(*size), "yuv420p")
+    whole = Upright("h264")(frame, None)
+    expected = preset(torch.from_numpy(whole).permute(2, 0, 1)[None])[:, 0].permute(1, 2, 0).numpy()
+    for got in (fitted(whole, geometry), Upright("h264")(frame, geometry)):
+        off = np.abs(got.astype(np.float32) - expected)
+        assert off.max() <= 1.001  # where a half is rounded the other way
+        assert (off > 0.5).mean() < 0.01

@@ -1,7 +1,7 @@
 """`torchvision`'s video networks against torchvision's own path, and everything a spec or a checkpoint can have wrong."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,17 @@ NAMES = list(family.NETWORKS)
 FRAMES = {"r3d_18": 4, "mc3_18": 4, "r2plus1d_18": 4, "s3d": 13, "swin3d_t": 4, "mvit_v2_s": 16}
 SMALL_PX = {"swin3d_t": 64, "mvit_v2_s": 64}  # both take other sizes than they were trained on
 SIZES = [(112, 150), (180, 320), (480, 360), (720, 1280)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small steps on two threads wait for one another; where other processes want the cores, for 20 times as long."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def load(name: str, weights: object) -> Any:
@@ -119,14 +130,13 @@ def test_features_and_probabilities_are_torchvisions_and_time_has_a_direction(
 
 @pytest.mark.parametrize("name", ["r3d_18", "mc3_18", "r2plus1d_18", "s3d", "swin3d_t"])
 def test_pictures_of_other_sizes_as_torchvision_sees_them(name: str, tmp_path: Path) -> None:
-    """Antialiasing, which the preset leaves out, and nothing else is between the two."""
     model, encoder = saved(name, tmp_path)
     for size in SIZES[-1:] if name == "s3d" else SIZES[1::2]:
         frames = scene(13 if name == "s3d" else 2, *size)[None]
         expected, chances = reference(model, name, by_preset(name, frames))
         found = encoder.encode_clips(as_clips(frames, encoder.geometry))
-        assert np.sum(found.embedding * expected, axis=1).min() >= 0.999, size
-        np.testing.assert_allclose(found.probabilities, chances, atol=0.01)
+        assert np.sum(found.embedding * expected, axis=1).min() >= 0.99999, size
+        np.testing.assert_allclose(found.probabilities, chances, atol=1e-3)
 
 
 def real_frames(path: Path, count: int, fps: float) -> np.ndarray:
@@ -145,7 +155,7 @@ def real_frames(path: Path, count: int, fps: float) -> np.ndarray:
 
 def test_real_frames_as_torchvision_sees_them(shared_data: Path, tmp_path: Path) -> None:
     """320x180 to 1280x720. Untrained, also other films have cosines of 0.98 and more; so what is not common to all is
-    compared, too: with what the preset's aliasing does to it, the least of these is 0.96."""
+    compared, too."""
     model, encoder = saved("mc3_18", tmp_path)
     ours, theirs = [], []
     for film in ("nasa_13013", "world", "cup", "bedroom", "01_dog", "02_cups"):
@@ -153,33 +163,25 @@ def test_real_frames_as_torchvision_sees_them(shared_data: Path, tmp_path: Path)
         ours.append(encoder.encode_clips(as_clips(frames, encoder.geometry)).embedding[0])
         theirs.append(reference(model, "mc3_18", by_preset("mc3_18", frames))[0][0])
     got, expected = np.array(ours), np.array(theirs)
-    assert (got * expected).sum(axis=1).min() >= 0.999
+    assert (got * expected).sum(axis=1).min() >= 0.99999
     own, common = got - expected.mean(axis=0), expected - expected.mean(axis=0)
-    assert ((own * common).sum(axis=1) / np.linalg.norm(own, axis=1) / np.linalg.norm(common, axis=1)).min() >= 0.95
+    assert ((own * common).sum(axis=1) / np.linalg.norm(own, axis=1) / np.linalg.norm(common, axis=1)).min() >= 0.999
 
 
 @pytest.mark.parametrize("name", ["r3d_18", "s3d", "swin3d_t", "mvit_v2_s"])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_pixels_are_the_presets_when_that_antialiases(
-    name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Blocks of 8 px in random colours, the worst there can be for who does not."""
+def test_pixels_are_the_presets(name: str, size: tuple[int, int]) -> None:
+    """Blocks of 8 px in random colours, the worst there can be for who antialiases: the preset does not, nor do we."""
     import torch
     from nightreel.extract.encoders.preprocess import preprocess
-    from torchvision.transforms import functional
 
-    def resize(*args: Any, antialias: bool, **rest: Any) -> Any:
-        assert not antialias
-        return real(*args, antialias=True, **rest)
-
-    real = functional.resize
-    monkeypatch.setattr(functional, "resize", resize)
+    assert preset_of(name).interpolation.value == "bilinear"
     frames = models.moving(1, *size)[None]
     how = family.preprocessing_of(preset_of(name))
     got = preprocess(frames[0], how)
     grey = (got - by_preset(name, frames)[0].transpose(0, 1)).abs() * torch.tensor(how.std).view(3, 1, 1) * 255
-    assert grey.max() < 2.5
-    assert grey.mean() < 0.4
+    assert grey.max() < 1.01  # a half that is rounded the other way
+    assert grey.mean() < 0.01
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -394,7 +396,7 @@ def test_official_weights_are_found_where_torch_keeps_them(tmp_path: Path, monke
         "size_px": [112, 112],
         "resize_px": [128, 171],
         "resize_mode": "squash",
-        "interpolation": "bilinear",
+        "interpolation": "bilinear, aliased",
         "fill": 0,
         "mean": [0.43216, 0.394666, 0.37645],
         "std": [0.22803, 0.22145, 0.216989],
