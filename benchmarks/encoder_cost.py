@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from nightreel.extract.encoders.family import Model
 from nightreel.extract.encoders.registry import FAMILIES
@@ -59,6 +60,27 @@ def c3d() -> torch.nn.Module:
     return build()
 
 
+def raft(name: str) -> torch.nn.Module:
+    """RAFT on the pairs of one clip."""
+    from nightreel.extract.encoders.raft import build, fields
+
+    class Fields(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = build(name)
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return fields(self.network, pixels, np.ones((1, pixels.shape[1] - 1)))
+
+    return Fields()
+
+
+def twostream() -> torch.nn.Module:
+    from nightreel.extract.encoders.twostream import new
+
+    return new()
+
+
 def conse() -> torch.nn.Module:
     import timm
     from nightreel.extract.encoders.conse import ARCHITECTURE
@@ -71,8 +93,10 @@ BUILD: dict[str, Build] = {
     "videomae:MCG-NJU/videomae-base-finetuned-kinetics": videomae,
     "timesformer:facebook/timesformer-base-finetuned-k400": timesformer,
     "c3d:/path/to/c3d.pth": c3d,
+    "twostream:resnet18@/path/to/weights.safetensors": twostream,
     "conse": conse,
 }
+BUILD |= {model.spec: partial(raft, model.spec.split(":")[1].split("@")[0]) for model in FAMILIES["raft"].models}
 BUILD |= {
     model.spec: partial(torchvision, model.spec.split(":")[1].split("@")[0]) for model in FAMILIES["torchvision"].models
 }

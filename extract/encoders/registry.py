@@ -9,7 +9,7 @@ import re
 from importlib.metadata import EntryPoint, entry_points
 
 from ..errors import UnknownEncoder, UsageError
-from . import c3d, conse, openclip, timesformer, torchvision_video, toy, videomae
+from . import c3d, conse, openclip, raft, timesformer, torchvision_video, toy, twostream, videomae
 from .base import Encoder
 from .family import Family
 from .spec import EncoderSpec, is_path, nearest
@@ -23,6 +23,8 @@ FAMILIES: dict[str, Family] = {
         timesformer.FAMILY,
         torchvision_video.FAMILY,
         c3d.FAMILY,
+        raft.FAMILY,
+        twostream.FAMILY,
         conse.FAMILY,
         toy.FAMILY,
     )

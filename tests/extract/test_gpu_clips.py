@@ -8,7 +8,14 @@ import video_models as models
 from nightreel.extract.encoders.base import as_clips
 from nightreel.extract.encoders.registry import load_encoder
 
-SPECS = ["videomae:small@random", "timesformer:base@random", "torchvision:r2plus1d_18@random", "c3d@random"]
+SPECS = [
+    "videomae:small@random",
+    "timesformer:base@random",
+    "torchvision:r2plus1d_18@random",
+    "c3d@random",
+    "raft:raft_small@random",
+    "twostream:resnet18@random",
+]
 
 
 @pytest.mark.gpu
