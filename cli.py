@@ -114,23 +114,20 @@ def extract(
 
 @app.command(epilog="Example: nightreel index videos.reel")
 def index(archive: ArchiveDir, encoder: EncoderOption = None, json: Json = False) -> None:
-    """Build the index that `search` needs, from the archive's stored features.
+    """Build the index that `search` needs, from the archive's stored features: of every encoder, or of the one named.
 
     Run it again after extracting more videos. This version is exact: every vector is compared.
     """
-    from .report import status
+    from .report import index_line, status
     from .search.archive import Archive
 
     with status("indexing"):
-        result = Archive(archive, encoder).build_index()
+        built = Archive(archive, encoder).build_indexes()
     if json:
-        print_json(result)
+        print_json(built[0] if len(built) == 1 else {"indexes": built})
     else:
-        typer.echo(
-            f"index {result['name']}: {result['vectors']} vectors ({result['added']} new, {result['removed']} gone), "
-            f"{result['bytes'] / 1e6:.1f} MB, exact (recall@10 {result['recall_at_10']}), "
-            f"{result['latency_ms_p50']} ms per query"
-        )
+        for result in built:
+            typer.echo(index_line(result))
 
 
 @app.command(epilog="Example: nightreel search videos.reel 'a dog catches a frisbee' --top 5")
@@ -141,44 +138,66 @@ def search(
     ] = None,
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture the footage should look like.")] = None,
     like: Annotated[
-        str | None, typer.Option(metavar="VIDEO@START-END", help="Footage of the archive to look like.")
+        str | None,
+        typer.Option(
+            metavar="VIDEO@START-END",
+            help="Footage of the archive to look like; alone, to move like, if clips were extracted. It is left out itself.",
+        ),
     ] = None,
     without: Annotated[
         list[str] | None, typer.Option("--not", metavar="TEXT", help="What it should not show; repeatable.")
     ] = None,
     top: Annotated[int, typer.Option(metavar="K", min=1, help="How many results.")] = 10,
     by: Annotated[str, typer.Option(metavar="moment|video", help="Rank moments, or each video once.")] = "moment",
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPR",
+            help="Only footage that passes an SQL expression, for example 'motion_px > 40 AND fps >= 50'.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Rank by this column instead, largest first: motion_px, luma, duration_s..."
+        ),
+    ] = None,
     video: Annotated[str | None, typer.Option(metavar="PATH|ID", help="Search in one video only.")] = None,
     export: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Cut the results out, as MP4 files.")] = None,
     encoder: EncoderOption = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Find moments by sentence, picture or example.
+    """Find moments by sentence, picture or example, or list footage by what is known of it.
 
     The encoder of the archive's features is found from the archive. `confidence` is a first estimate, 0 to 1, of the
     chance that unrelated footage would score less.
+
+    --like alone compares clips, so it finds what moves alike, and loads no model; what the example itself shows is left
+    out. --where takes columns of the segments (start_s, end_s, time_s, luma, variance, motion_px, labels...) and of the
+    videos (path, duration_s, codec, width_px, fps, your --metadata...); all of a hit passes it. Without TEXT, --image or
+    --like, the segments that pass are listed. With --sort the score is the column's value.
     """
-    from .report import export_hits, hits_table, warn_if_stale
+    from .report import export_hits, hits_table, say
+    from .search.answer import Question
     from .search.archive import Archive
 
+    question = Question(text, image, like, without or (), where, sort, top, by, video)
     opened = Archive(archive, encoder, device)
-    opened.load()
+    opened.load(question)
     began = time.perf_counter()
-    hits = opened.search(text, image=image, like=like, without=without or (), top=top, by=by, video=video)
+    answer = opened.ask(question)
     took_ms = round((time.perf_counter() - began) * 1e3, 2)
-    warn_if_stale(opened)
-    query = " + ".join(text or [f"image {image}" if image else f"like {like}"])
+    say(answer.notes)
     if json:
         from dataclasses import asdict
 
-        print_json(
-            {"query": query, "encoder": opened.encoder.spec, "results": [asdict(h) for h in hits], "took_ms": took_ms}
-        )
+        hits = [asdict(hit) for hit in answer.hits]
+        print_json({"query": str(question), "encoder": answer.encoder, "results": hits, "took_ms": took_ms})
     else:
-        typer.echo(hits_table(hits))
+        typer.echo(hits_table(answer.hits))
     if export is not None:
-        export_hits(hits, export)
+        export_hits(answer.hits, export)
 
 
 @app.command(epilog="Example: nightreel ground videos.reel 'the mayor cuts the ribbon' --video tape_0412.mp4")
@@ -210,15 +229,50 @@ def ground(
             typer.echo("No match: the best moment is no better than unrelated footage would be by chance.", err=True)
 
 
-@app.command(epilog="Example: nightreel info videos.reel")
-def info(archive: ArchiveDir, json: Json = False) -> None:
-    """What the archive holds: videos, hours, features, indexes."""
+@app.command(epilog="Example: nightreel info videos.reel --duplicates")
+def info(
+    archive: ArchiveDir,
+    duplicates: Annotated[
+        bool, typer.Option("--duplicates", help="Instead, list footage that stands in two videos (nearly) alike.")
+    ] = False,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="X", help="How alike footage must be to count as the same, up to 1.")
+    ] = None,
+    encoder: EncoderOption = None,
+    json: Json = False,
+) -> None:
+    """What the archive holds: videos, hours, features, indexes.
+
+    With --duplicates: the same footage in two videos, also encoded anew, scaled, cut or moved in time. Black, white and
+    fading pictures never count, nor does what one video shows twice. Clips are compared where there are any.
+    """
+    from .extract.errors import UsageError
     from .extract.store import Store
     from .index.info import summary
     from .report import info_text
 
+    if duplicates:
+        _duplicates(archive, encoder, threshold, json)
+        return
+    if threshold is not None or encoder is not None:
+        raise UsageError("--threshold and --encoder belong to --duplicates; add it, or leave them out.")
     result = summary(Store.open(archive))
     print_json(result) if json else typer.echo(info_text(result))
+
+
+def _duplicates(archive: Path, encoder: str | None, threshold: float | None, json: bool) -> None:
+    from .extract.store import Store
+    from .index.choose import choose_motion_encoder
+    from .index.duplicates import THRESHOLD, find_duplicates
+    from .report import duplicates_text, status
+    from .search.archive import slug_of
+
+    store = Store.open(archive)
+    slug = choose_motion_encoder(store, slug_of(store, encoder) if encoder else None)
+    limit = THRESHOLD if threshold is None else threshold
+    with status("comparing"):
+        found = find_duplicates(store, slug, limit)
+    print_json({"duplicates": found}) if json else typer.echo(duplicates_text(found, slug, limit))
 
 
 @app.command(epilog="Example: nightreel failures videos.reel")

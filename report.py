@@ -12,7 +12,6 @@ import typer
 if TYPE_CHECKING:
     from .extract.encoders.family import Family
     from .extract.record import Progress, Report
-    from .search.archive import Archive
     from .search.search import Hit
 
 
@@ -102,6 +101,37 @@ def hits_table(hits: "Sequence[Hit]") -> str:
     return "\n".join(lines)
 
 
+def index_line(built: dict[str, Any]) -> str:
+    """One index that was built."""
+    return (
+        f"index {built['name']}: {built['vectors']} vectors ({built['added']} new, {built['removed']} gone), "
+        f"{built['bytes'] / 1e6:.1f} MB, exact (recall@10 {built['recall_at_10']}), "
+        f"{built['latency_ms_p50']} ms per query"
+    )
+
+
+def duplicates_text(found: list[dict[str, Any]], slug: str, threshold: float) -> str:
+    """Pairs of spans of the same footage, two lines each."""
+    if not found:
+        return f"no footage of one video stands in another ({slug}, similarity of {threshold:g} or more)"
+    lines = [
+        f"{len(found)} pair{'s' * (len(found) > 1)} of the same footage ({slug}, similarity of {threshold:g} or more)"
+    ]
+    for pair in found:
+        a, b = pair["a"], pair["b"]
+        seconds = f"{clock(a['end_s'] - a['start_s'])}"
+        lines += [
+            f"{seconds:>10}  {pair['similarity']:.3f}  {_span(a)}  {printable(Path(a['path']))}",
+            f"{'':10}    =    {_span(b)}  {printable(Path(b['path']))}",
+        ]
+    return "\n".join(lines)
+
+
+def _span(span: dict[str, Any]) -> str:
+    text = f"{clock(span['start_s'])} - {clock(span['end_s'])}"
+    return f"{text:21}"
+
+
 def info_text(info: dict[str, Any]) -> str:
     """`nightreel info` for people."""
     by_status = ", ".join(f"{count} {name}" for name, count in info["status"].items()) or "none yet"
@@ -173,14 +203,10 @@ def encoders_text(rows: list[dict[str, Any]], aliases: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def warn_if_stale(archive: "Archive") -> None:
-    """Say on stderr that the archive has grown past its index."""
-    if archive.index.is_stale(archive.store):
-        typer.echo(
-            f"The archive has changed since its index was built; newer videos are not found. "
-            f"Run: nightreel index {archive.store.root}",
-            err=True,
-        )
+def say(notes: "Sequence[str]") -> None:
+    """Notes to whoever asked, on stderr."""
+    for note in notes:
+        typer.echo(note, err=True)
 
 
 def export_hits(hits: "Sequence[Hit]", folder: Path) -> None:

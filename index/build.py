@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..extract.errors import Damaged, UsageError
+from ..extract.errors import Damaged
 from ..extract.files import sha256_of, time_ordered_id, write_atomic, write_json
 from ..extract.fingerprint import MODEL_KEYS
 from ..extract.store import Store, utc_now
@@ -22,35 +22,6 @@ from .stats import Accumulator
 
 LEFTOVER_S = 3600.0  # no build of this kind takes so long between a file and its header
 PROBES = 64  # stored vectors used as queries to measure recall and latency
-
-
-def choose_encoder(store: Store, slug: str | None = None) -> str:
-    """The encoder slug to index or to search: the one asked for, or the archive's only one that can be searched.
-
-    Raises:
-        UsageError: the archive has no such encoder, none at all, or several with text to choose from.
-    """
-    encoders = {name: print_ for name, print_ in store.encoders().items() if store.video_ids(name)}
-    if not encoders:
-        raise UsageError(
-            f"archive {store.root} has no features yet: no video in it was extracted successfully.\n"
-            f"See why with: nightreel failures {store.root}\n"
-            f"or extract videos with: nightreel extract VIDEOS --archive {store.root}"
-        )
-    if slug is not None:
-        if slug not in encoders:
-            raise UsageError(
-                f"archive {store.root} has no features of encoder {slug!r}; it has: {', '.join(encoders)}.\n"
-                f"Extract them first, or choose one of these with --encoder."
-            )
-        return slug
-    with_text = [name for name, fingerprint in encoders.items() if fingerprint.get("has_text")]
-    candidates = with_text or list(encoders)
-    if len(candidates) > 1:
-        raise UsageError(
-            f"archive {store.root} has several encoders; choose one with --encoder: {', '.join(candidates)}"
-        )
-    return candidates[0]
 
 
 def build_index(store: Store, slug: str) -> dict[str, Any]:

@@ -30,13 +30,30 @@ class VectorIndex:
         """How many vectors."""
         return int(self.faiss_index.ntotal)
 
-    def search(self, query: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """The k nearest segments of a query (D,): scores and segment ids, best first, k at most `size`."""
-        k = min(k, self.size)
+    def search(
+        self, query: npt.NDArray[np.float32], k: int, allowed: npt.NDArray[np.int64] | None = None
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """The k nearest segments of a query (D,): scores and segment ids, best first, k at most `size`.
+
+        Args:
+            allowed: ids of the segments that may be found; None for all. Costs 12 ms for 100 of 100 000 vectors of
+                D = 512, 50 ms for 90 000 of them, 75 ms without (two cores, one query).
+        """
+        import faiss
+
+        k = min(k, self.size if allowed is None else len(allowed))
         if not k:
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
-        scores, ids = self.faiss_index.search(np.ascontiguousarray(query[None], np.float32), k)
-        return scores[0], ids[0]
+        vector = np.ascontiguousarray(query[None], np.float32)
+        if allowed is None:
+            scores, ids = self.faiss_index.search(vector, k)
+            return scores[0], ids[0]
+        selector = faiss.IDSelectorBatch(allowed)  # kept alive by this name for as long as FAISS looks at it
+        parameters = faiss.SearchParameters()
+        parameters.sel = selector
+        scores, ids = self.faiss_index.search(vector, k, params=parameters)
+        found = ids[0] >= 0  # fewer where the index has not all of the allowed ones
+        return scores[0][found], ids[0][found]
 
     def is_stale(self, store: Store) -> bool:
         """Whether the archive has commits that this index has not seen."""

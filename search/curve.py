@@ -56,12 +56,7 @@ def make_curve(scores: npt.ArrayLike, start_s: npt.ArrayLike, end_s: npt.ArrayLi
         order.
     """
     values, start, end = _checked(scores, start_s, end_s)
-    overlap = np.maximum(end[:-1] - start[1:], 0.0) / 2
-    near = np.abs(start[1:] - end[:-1]) <= GAP_S
-    left, right = start.copy(), end.copy()
-    right[:-1] -= overlap
-    left[1:] += overlap
-    right[:-1][near] = left[1:][near]
+    left, right = cells(start, end)
     z = _standardised(values, right - left)
 
     gaps = np.flatnonzero(left[1:] > right[:-1]) + 1
@@ -71,6 +66,20 @@ def make_curve(scores: npt.ArrayLike, start_s: npt.ArrayLike, end_s: npt.ArrayLi
     if len(gaps):
         curve = Curve(edges, np.where(seen, curve.z, smooth(curve, gap_sigma_s)), seen)
     return curve
+
+
+def cells(start_s: Floats, end_s: Floats) -> tuple[Floats, Floats]:
+    """(T,), (T,) where the share of each span begins and ends: where neighbours overlap, they meet in the middle.
+
+    [0, 8) [4, 12) -> [0, 6) [6, 12)
+    """
+    overlap = np.maximum(end_s[:-1] - start_s[1:], 0.0) / 2
+    near = np.abs(start_s[1:] - end_s[:-1]) <= GAP_S
+    left, right = start_s.copy(), end_s.copy()
+    right[:-1] -= overlap
+    left[1:] += overlap
+    right[:-1][near] = left[1:][near]
+    return left, right
 
 
 def smooth(curve: Curve, sigma_s: float) -> Floats:

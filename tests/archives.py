@@ -1,7 +1,7 @@
 """Archives without any video: rows and vectors go straight to the `Writer`. Loaded by `conftest.py`."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from nightreel.extract.encoders.toy import ToyEncoder
 from nightreel.extract.engine import Plan
 from nightreel.extract.run import fingerprint_of
-from nightreel.extract.segment import Segments, segment_ids, unit_norm_f16
+from nightreel.extract.segment import Labels, Segments, segment_ids, unit_norm_f16
 from nightreel.extract.store import Store
 from nightreel.extract.videos import VideoRow
 from nightreel.extract.writer import Writer, claim_encoder
@@ -25,13 +25,39 @@ def toy_fingerprint(**changes: Any) -> dict[str, Any]:
     return {**fingerprint_of(ToyEncoder(), Plan()), **changes}
 
 
-def segments_for(video_id: str, vectors: np.ndarray, step_s: float = 1.0) -> Segments:
-    """One segment of `step_s` per row of `vectors` (T, D)."""
+def segments_for(
+    video_id: str,
+    vectors: np.ndarray,
+    step_s: float = 1.0,
+    *,
+    length_s: float | None = None,
+    quality: Mapping[str, Sequence[float]] | None = None,
+    labels: Sequence[Labels] | None = None,
+) -> Segments:
+    """One segment of `length_s` (by default `step_s`) every `step_s` per row of `vectors` (T, D); none beyond the last step.
+
+    Args:
+        quality: name -> T numbers.    labels: T times (class, probability) pairs.
+    """
     start_s = np.arange(len(vectors)) * step_s
+    end_s = np.minimum(start_s + (length_s or step_s), len(vectors) * step_s)
     names = np.full(len(vectors), video_id, object)
+    said = np.empty(len(vectors), object)
+    for row, pairs in enumerate(labels or ()):
+        said[row] = pairs
     return Segments(
-        segment_ids(video_id, len(vectors)), names, start_s, start_s + step_s, start_s, unit_norm_f16(vectors)
+        segment_ids(video_id, len(vectors)),
+        names,
+        start_s,
+        end_s,
+        start_s,
+        unit_norm_f16(vectors),
+        {name: np.asarray(values, np.float32) for name, values in (quality or {}).items()},
+        None if labels is None else said,
     )
+
+
+CLIPS = {"frames_per_clip": 16, "stride_s": 0.5, "hop_s": 8.0, "decode": "exact"}  # the sampling of a clip encoder
 
 
 class MadeArchive:
@@ -42,13 +68,24 @@ class MadeArchive:
         self.store = Store.create(root, created_by="tests")
         claim_encoder(self.store, slug, toy_fingerprint(**fingerprint))
 
-    def add(self, name: str, content: Sequence[str] | np.ndarray, step_s: float = 1.0, **row: Any) -> str:
-        """Commit one video of colour words or of vectors (T, D); gives its id."""
+    def add(
+        self,
+        name: str,
+        content: Sequence[str] | np.ndarray,
+        step_s: float = 1.0,
+        *,
+        length_s: float | None = None,
+        quality: Mapping[str, Sequence[float]] | None = None,
+        labels: Sequence[Labels] | None = None,
+        **row: Any,
+    ) -> str:
+        """Commit one video of colour words or of vectors (T, D), see `segments_for`; gives its id."""
         vectors = content if isinstance(content, np.ndarray) else ToyEncoder().encode_text(content)
         video_id = row.pop("video_id", id_of(name))
         facts = {"path": f"/films/{name}", "status": "done", "duration_s": len(vectors) * step_s, **row}
         writer = Writer(self.store)
-        writer.add(VideoRow(video_id, **facts), {self.slug: segments_for(video_id, vectors, step_s)})
+        segments = segments_for(video_id, vectors, step_s, length_s=length_s, quality=quality, labels=labels)
+        writer.add(VideoRow(video_id, **facts), {self.slug: segments})
         writer.commit()
         return video_id
 

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from nightreel.cli import main
 
@@ -116,6 +118,78 @@ def test_search_by_picture_by_example_and_without(archive: Path, tmp_path: Path)
     assert (without["start_s"], without["end_s"]) == (4.0, 7.0)
 
 
+def test_search_by_what_is_known_of_footage(archive: Path) -> None:
+    found = nightreel("search", archive, "--where", "luma > 200 AND duration_s >= 7", "--json")
+    assert set(found.json) == {"query", "encoder", "results", "took_ms"}
+    assert (found.json["query"], found.json["encoder"], found.err) == (
+        "where luma > 200 AND duration_s >= 7",
+        "toy",
+        "",
+    )
+    spans = [(Path(hit["path"]).name, hit["start_s"], hit["end_s"]) for hit in found.json["results"]]
+    assert spans == [("blue.mp4", 0, 1), ("blue.mp4", 1, 2), ("blue.mp4", 2, 3)]  # white
+    assert {hit["confidence"] for hit in found.json["results"]} == {None}
+    darkest = nightreel("search", archive, "--sort", "-luma", "--top", "4", "--json").json["results"]
+    assert {(Path(hit["path"]).name, hit["start_s"] >= 3) for hit in darkest} == {("blue.mp4", True)}
+    assert [hit["score"] for hit in darkest] == sorted((hit["score"] for hit in darkest), reverse=True)
+    held = nightreel("search", archive, "blue", "--where", "path LIKE '%red.mp4' AND end_s <= 6", "--json").json[
+        "results"
+    ]
+    assert {Path(hit["path"]).name for hit in held} == {"red.mp4"}
+    assert max(hit["end_s"] for hit in held) <= 6
+    nothing = nightreel("search", archive, "blue", "--where", "luma > 250")
+    assert (nothing.code, nothing.out) == (0, "nothing found\n")
+    assert "luma is" in nothing.err
+
+
+@pytest.fixture
+def clips(make_archive: Callable[..., Any]) -> Path:
+    """Features of a clip encoder whose weights are nowhere, beside those of `toy`; copy.mp4 is a.mp4 encoded anew."""
+    archives = sys.modules["archives"]
+    made = make_archive(has_text=True)
+    draw = np.random.default_rng(0)
+    films = {f"{name}.mp4": draw.normal(size=(3, 64)) for name in "abcdefgh"}
+    films["copy.mp4"] = films["a.mp4"] + 0.05 * draw.normal(size=(3, 64))
+    for name in films:
+        made.add(name, ["red"] * 24)
+    fingerprint = archives.toy_fingerprint(spec="videomae:no/where", dim=64, has_text=False, sampling=archives.CLIPS)
+    archives.claim_encoder(made.store, "videomae-x", fingerprint)
+    made.slug = "videomae-x"
+    for name, vectors in films.items():
+        made.add(name, vectors, 8.0)
+    return made.root
+
+
+def test_what_clip_features_are_for(clips: Path) -> None:
+    built = nightreel("index", clips, "--json").json
+    assert set(built) == {"indexes"}
+    assert [index["name"] for index in built["indexes"]] == ["toy", "videomae-x"]
+    assert nightreel("index", clips, "--encoder", "videomae-x", "--json").json["vectors"] == 27
+    assert [line.split(":")[0] for line in nightreel("index", clips).out.splitlines()] == [
+        "index toy",
+        "index videomae-x",
+    ]
+    found = nightreel("search", clips, "--like", "a.mp4@8-16", "--top", "1", "--json")
+    assert (found.code, found.json["query"], found.json["encoder"]) == (0, "like a.mp4@8-16", "videomae:no/where")
+    (hit,) = found.json["results"]
+    assert (Path(hit["path"]).name, hit["start_s"], hit["end_s"]) == ("copy.mp4", 8, 16)
+    (pair,) = nightreel("info", clips, "--duplicates", "--json").json["duplicates"]
+    assert {key: set(pair[key]) for key in ("a", "b")} == {
+        key: {"video_id", "path", "start_s", "end_s"} for key in "ab"
+    }
+    assert (Path(pair["a"]["path"]).name, Path(pair["b"]["path"]).name) == ("a.mp4", "copy.mp4")
+    assert (pair["a"]["start_s"], pair["a"]["end_s"], pair["segments"]) == (0, 24, 3)
+    told = nightreel("info", clips, "--duplicates").out
+    assert "1 pair of the same footage (videomae-x, similarity of" in told
+    assert "0:00.0 - 0:24.0" in told
+    assert "/films/copy.mp4" in told
+
+
+def test_footage_of_one_colour_is_never_a_duplicate(archive: Path) -> None:
+    assert nightreel("info", archive, "--duplicates", "--json").json == {"duplicates": []}
+    assert "no footage of one video stands in another" in nightreel("info", archive, "--duplicates").out
+
+
 def test_results_are_cut_out(archive: Path, tmp_path: Path) -> None:
     done = nightreel("search", archive, "green", "--top", "1", "--export", tmp_path / "cuts", "--json")
     assert len(done.json["results"]) == 1
@@ -169,6 +243,16 @@ BAD = [
     (["search", "{archive}", "red", "--video", "nope.mp4"], 2, ["no video 'nope.mp4'", "red.mp4"]),
     (["search", "{archive}", "red", "--image", "{tmp}/nothing.png"], 2, ["no such picture"]),
     (["search", "{archive}", "--like", "red.mp4"], 2, ["--like", "tape.mp4@12-20"]),
+    (["search", "{archive}", "red", "--where", "lumma > 3"], 2, ["no column 'lumma'", "Did you mean 'luma'", "duration_s"]),
+    (["search", "{archive}", "--where", "luma"], 2, ["--where 'luma'", "true or false", "FLOAT"]),
+    (["search", "{archive}", "--where", "luma > "], 2, ["not an SQL expression", "syntax error"]),
+    (["search", "{archive}", "--where", ""], 2, ["--where", "expected an SQL expression"]),
+    (["search", "{archive}", "--where", "true; drop table videos"], 2, ["one expression"]),
+    (["search", "{archive}", "--where", "read_text('/etc/passwd') = 'x'"], 2, ["'read_text' is not allowed"]),
+    (["search", "{archive}", "--sort", "path"], 2, ["--sort 'path'", "expected a number"]),
+    (["info", "{archive}", "--threshold", "0.5"], 2, ["--duplicates"]),
+    (["info", "{archive}", "--duplicates", "--threshold", "2"], 2, ["--threshold 2", "up to 1"]),
+    (["info", "{archive}", "--duplicates", "--encoder", "conse"], 2, ["no features of encoder 'conse'"]),
     (["search", "{archive}", "red", "--encoder", "conse"], 2, ["no features of encoder 'conse'", "toy"]),
     (["ground", "{archive}", "red", "--video", "nope"], 2, ["no video 'nope'"]),
     (["index", "{unextracted}"], 2, ["no features yet", "nightreel failures"]),

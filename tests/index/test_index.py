@@ -16,7 +16,8 @@ from nightreel.extract.errors import Damaged, FingerprintMismatch, IndexMissing,
 from nightreel.extract.store import Store
 from nightreel.extract.videos import VideoRow
 from nightreel.extract.writer import Writer
-from nightreel.index.build import build_index, choose_encoder
+from nightreel.index.build import build_index
+from nightreel.index.choose import choose_encoder
 from nightreel.index.info import failures, summary
 from nightreel.index.open import open_index
 from nightreel.index.stats import Accumulator, NullStats

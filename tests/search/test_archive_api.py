@@ -116,7 +116,7 @@ def test_the_curve_is_the_inner_products(archive: Archive) -> None:
 def test_several_encoders_with_text_ask_to_choose(colours: Any, make_archive: Any) -> None:
     make_archive("second").add("red.mp4", ["red"])
     with pytest.raises(UsageError, match="choose one with --encoder: second, toy"):
-        Archive(colours.root)
+        Archive(colours.root).search("red")
     assert Archive(colours.root, "second").slug == "second"
     assert Archive(colours.root, "toy").slug == "toy"
 
@@ -132,7 +132,7 @@ def test_a_query_encoder_with_other_weights_is_refused(archive: Archive, monkeyp
         def fingerprint(self) -> dict[str, Any]:
             return {**super().fingerprint(), "weights_sha256": "ff"}
 
-    monkeypatch.setattr("nightreel.search.archive.load_encoder", lambda spec, device: Changed())
+    monkeypatch.setattr("nightreel.search.features.load_encoder", lambda spec, device: Changed())
     for ask in (lambda a: a.search("red"), lambda a: a.ground("red.mp4", "red")):
         with pytest.raises(FingerprintMismatch, match='weights_sha256: archive has null, this run has "ff"') as caught:
             ask(Archive(archive.store.root))
@@ -154,7 +154,7 @@ def test_the_model_is_loaded_once(archive: Archive, monkeypatch: pytest.MonkeyPa
         loads.append(spec)
         return ToyEncoder()
 
-    monkeypatch.setattr("nightreel.search.archive.load_encoder", load)
+    monkeypatch.setattr("nightreel.search.features.load_encoder", load)
     for text in ("red", "green", "blue"):
         archive.search(text)
     assert loads == ["toy"]

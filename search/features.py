@@ -1,0 +1,93 @@
+"""The features of one encoder in an archive, with what belongs to them: their model and their index, each loaded once and
+only when it is needed."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..extract.encoders.base import Encoder
+from ..extract.encoders.registry import load_encoder
+from ..extract.errors import Refused, UsageError
+from ..extract.fingerprint import MODEL_KEYS, require_same
+from ..extract.segment import Segments
+from ..extract.store import Store
+from ..index.build import build_index
+from ..index.open import VectorIndex, open_index
+from ..index.stats import Accumulator, NullStats
+from .query import parse_span
+
+NULL_SAMPLE = 20_000  # segments read for the null distribution where there is no index
+
+
+class Features:
+    """Args: slug: of the encoder.    device: where queries are embedded."""
+
+    def __init__(self, store: Store, slug: str, device: str = "auto") -> None:
+        self.store, self.slug, self.device = store, slug, device
+        self._index: VectorIndex | None = None
+
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What made the features, as stored."""
+        return self.store.encoders()[self.slug]
+
+    @property
+    def spec(self) -> str:
+        """The encoder's spec, as stored; the model need not be here."""
+        return str(self.fingerprint["spec"])
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder that made the features, checked against their fingerprint.
+
+        Raises:
+            FingerprintMismatch: the weights found now are not those of the archive.
+        """
+        encoder = load_encoder(self.spec, self.device)
+        require_same(
+            self.fingerprint,
+            encoder.fingerprint(),
+            MODEL_KEYS,
+            remedy="A query made with other weights finds nothing. Bring the weights back, or extract again into a "
+            "new archive.",
+        )
+        return encoder
+
+    @property
+    def index(self) -> VectorIndex:
+        """The index; raises `IndexMissing` if there is none."""
+        if self._index is None:
+            self._index = open_index(self.store, self.slug)
+        return self._index
+
+    def build_index(self) -> dict[str, Any]:
+        """Build or rebuild the index; see `nightreel.index.build.build_index` for the keys."""
+        self._index = None
+        return build_index(self.store, self.slug)
+
+    def null(self) -> NullStats:
+        """The index's null distribution, or one from the first `NULL_SAMPLE` stored segments."""
+        try:
+            return self.index.null
+        except Refused:  # grounding needs no index; what is wrong with it is told by `search`
+            null = Accumulator(int(self.fingerprint["dim"]))
+            for batch in self.store.segments(self.slug):
+                null.add(batch.embedding.astype(np.float32))
+                if null.count >= NULL_SAMPLE:
+                    break
+            return null.stats(len(self.store.video_ids(self.slug)))
+
+    def footage(self, like: str) -> Segments:
+        """The stored segments that share footage with `VIDEO@START-END`.
+
+        Raises:
+            UsageError: another form, no such video, or nothing there.
+        """
+        video, start_s, end_s = parse_span(like)
+        segments = self.store.segments_of(self.slug, self.store.find_video(video).video_id)
+        inside = segments[(segments.start_s < end_s) & (segments.end_s > start_s)]
+        if not len(inside):
+            last = f"{segments.end_s[-1]:.1f}" if len(segments) else "0"
+            raise UsageError(f"--like {like!r}: {video} has no footage there; it ends at {last} s.")
+        return inside
