@@ -102,7 +102,7 @@ class Store:
         """All visible videos, oldest commit first; read once per state, since every search asks for them."""
         if self._videos is None:
             counts = self.state.rows.get(VIDEOS, {})
-            rows = ((file, row) for file in self.state.files(VIDEOS) for row in table_to_rows(self._read(file)))
+            rows = ((file, row) for file in self.state.files(VIDEOS) for row in table_to_rows(self.read(file)))
             self._videos = [row for file, row in rows if counts.get(row.video_id) is file]
         return list(self._videos)
 
@@ -164,7 +164,7 @@ class Store:
             if len(keep) == len(file.videos):
                 count += file.rows
             else:
-                names = self._read(file, ["video_id"]).column("video_id").to_pylist()
+                names = self.read(file, ["video_id"]).column("video_id").to_pylist()
                 count += sum(name in keep for name in names)
         return count
 
@@ -207,7 +207,7 @@ class Store:
         self, file: DataFile, columns: Sequence[str] | None = None, video: int | None = None
     ) -> Segments:
         try:
-            return Segments.from_table(self._read(file, columns, video))
+            return Segments.from_table(self.read(file, columns, video))
         except ValueError as error:  # the columns are as declared, the values are not
             raise Damaged(f"{file.path}: {error}. Restore it from a backup, or extract again.") from error
 
@@ -215,7 +215,7 @@ class Store:
         """The columns that every file of a table has (besides the user's, or the encoder's quality columns)."""
         return VIDEO_SCHEMA if table == VIDEOS else segment_schema(self._dim(table))
 
-    def _read(self, file: DataFile, columns: Sequence[str] | None = None, video: int | None = None) -> pa.Table:
+    def read(self, file: DataFile, columns: Sequence[str] | None = None, video: int | None = None) -> pa.Table:
         """A committed file, checked; with `video`, only the row group of that one of its videos."""
         try:
             with pq.ParquetFile(self.root / file.path, page_checksum_verification=True) as opened:

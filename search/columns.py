@@ -246,7 +246,7 @@ def _read(store: Store, file: DataFile, types: Mapping[str, pa.DataType], video_
         Damaged: it is not the file that was committed, or a column is of another type than its encoder's features have.
     """
     # The store reads the columns that every file has, or all; these are some of those that encoders declare.
-    table = store._read(file, list(types), None if video_id is None else file.videos.index(video_id))
+    table = store.read(file, list(types), None if video_id is None else file.videos.index(video_id))
     counts = store.state.rows[file.table]
     keep = {v for v in file.videos if counts.get(v) is file and video_id in (None, v)}
     if len(keep) < len(file.videos):

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nightreel.extract.clips import ClipPlan, consecutive
 from nightreel.extract.decode import plan
 from nightreel.extract.decode.base import Effort, Restart
 from nightreel.extract.decode.open import open_video
@@ -151,6 +152,18 @@ def test_planned_samples_are_those_of_a_full_decode(folder: Path, name: str) -> 
         if rates == [1]:
             assert reader.effort.sent <= FILMS[name][2] * reader.effort.packets
             assert reader.effort.frames <= reader.effort.sent
+
+
+@pytest.mark.parametrize("name", ["closed.mp4", "altref vp9.webm", "layers hevc.mp4", "av1.mp4"])
+def test_planned_samples_of_clips_are_those_of_a_full_decode(folder: Path, name: str) -> None:
+    """Dense, sparse and overlapping clips, beside single frames."""
+    grids = [consecutive(16, 0.1).grid, ClipPlan(3, 1 / 25, 2.0).grid, ClipPlan(4, 0.3, 0.5).grid, Grid(1)]
+    path = film(folder, name)
+    frames, duration_s, _ = shown(path)
+    with open_video(path) as reader:
+        got = [(Shown(f.time_s, hashlib.sha256(f.rgb()).hexdigest()), mask) for f, mask in reader.samples(grids)]
+    assert got == list(sample(frames, grids, duration_s))
+    assert not reader.effort.why_all
 
 
 @pytest.mark.parametrize("tier", ["reference", "keyframe"])
