@@ -85,7 +85,7 @@ def test_what_takes_no_time_has_no_speed() -> None:
     ],
 )
 def test_a_pixel_has_one_vote_split_by_speed_and_angle(speed: tuple[float, float], expected: dict[int, float]) -> None:
-    (found,) = flow.votes(torch.tensor(speed).view(1, 2, 1, 1)).flatten(1)
+    (found,) = flow.votes(torch.tensor(speed, dtype=torch.float32).view(1, 2, 1, 1)).flatten(1)
     assert found.tolist() == pytest.approx([expected.get(k, 0) for k in range(flow.BINS)], abs=1e-6)
 
 
