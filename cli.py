@@ -59,7 +59,8 @@ def extract(
         float | None, typer.Option(metavar="S", help="Seconds between a clip's frames. [default: the encoder's]")
     ] = None,
     hop: Annotated[
-        float | None, typer.Option(metavar="S", help="Seconds from clip to clip. [default: the clip length]")
+        float | None,
+        typer.Option(metavar="S", help="Seconds from clip to clip. [default: the clip length; of flow, 4]"),
     ] = None,
     labels: Annotated[
         int,

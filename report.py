@@ -190,16 +190,19 @@ def encoders_text(rows: list[dict[str, Any]], aliases: dict[str, str]) -> str:
     for row in rows:
         height, width = row["size_px"]
         frames = f"{row['frames']} frames of" if row["frames"] > 1 else "1 frame of"
-        size = "" if row["parameters"] is None else f"{row['parameters'] / 1e6:.1f} M parameters, "
-        cost = "" if row["gflops_per_video_s"] is None else f", {row['gflops_per_video_s']:g} GFLOP per second of video"
+        costs = []
+        if row["parameters"] is not None:
+            costs.append(f"{row['parameters'] / 1e6:.1f} M parameters")
+        if row["gflops_per_video_s"] is not None:
+            costs.append(f"{row['gflops_per_video_s']:g} GFLOP for a second of video")
         called = f"  (short: {short[row['spec']]})" if row["spec"] in short else ""
         here = "on this machine" if row["weights_here"] else f"not here yet: {row['needs']}"
-        lines += [
-            f"{row['spec']}{called}",
-            f"    {row['features']}: D = {row['dim']}, from {frames} {width}x{height} px per {row['video_s']:.3g} s",
-            f"    {size}licence of the weights {row['licence']}{cost}",
-            f"    weights: {here}",
-        ]
+        lines.append(f"{row['spec']}{called}")
+        lines.append(
+            f"    {row['features']}: D = {row['dim']}, from {frames} {width}x{height} px per {row['video_s']:.3g} s"
+        )
+        lines += [f"    {', '.join(costs)}"] if costs else []
+        lines += [f"    licence of the weights: {row['licence']}", f"    weights: {here}"]
     return "\n".join(lines)
 
 

@@ -73,8 +73,8 @@ def consecutive(frames: int, stride_s: float, *, fewest: int = 0, most: int = 0)
 
 
 def change(plan: ClipPlan, wish: ClipWish, spec: str) -> ClipPlan:
-    """The plan with what the user wants; a length without a stride spreads the plan's own number of frames over it, and
-    without a hop clips follow one another.
+    """The plan with what the user wants; a length without a stride spreads the plan's own number of frames over it; without
+    a hop clips follow one another, or stay as sparse as they were.
 
     Raises:
         UsageError: not positive, or a number of frames that the encoder `spec` does not take.
@@ -98,7 +98,9 @@ def change(plan: ClipPlan, wish: ClipWish, spec: str) -> ClipPlan:
             f"encoder {spec}: --clip-length {wish.length_s:g} with --stride {stride_s:g} is {frames} frames a clip; this "
             f"encoder takes {takes}. Give only one of the two, or --clip-length {fewest * stride_s:g}."
         )
-    return replace(plan, frames=frames, stride_s=stride_s, hop_s=wish.hop_s or frames * stride_s)
+    is_sparse = plan.hop_s > 1.001 * plan.length_s
+    hop_s = wish.hop_s or max(frames * stride_s, plan.hop_s if is_sparse else 0.0)
+    return replace(plan, frames=frames, stride_s=stride_s, hop_s=hop_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,11 @@ def _unit(colours: npt.NDArray[np.float64]) -> Embeddings:
 FAMILY = Family(
     "toy",
     "nothing",
-    (Model("toy", "frames, text, images", ToyEncoder.dim, 1, ToyEncoder.geometry.size_px, 1.0, 0, None, "Apache-2.0"),),
+    (
+        Model(
+            "toy", "frames, text, images", ToyEncoder.dim, 1, ToyEncoder.geometry.size_px, 1.0, None, None, "Apache-2.0"
+        ),
+    ),
     lambda spec, device: ToyEncoder(),
     check_bare,
     on_device=False,

@@ -189,6 +189,13 @@ def test_wishes_change_a_plan(wish: ClipWish, expected: ClipPlan) -> None:
     assert change(PLAN, wish, "videomae") == expected
 
 
+def test_sparse_clips_stay_sparse_unless_they_grow_together() -> None:
+    plan = ClipPlan(9, 0.125, 4.0)
+    assert change(plan, ClipWish(stride_s=0.25), "raft") == ClipPlan(9, 0.25, 4.0)
+    assert change(plan, ClipWish(stride_s=0.5), "raft") == ClipPlan(9, 0.5, 4.5)
+    assert change(plan, ClipWish(hop_s=1.125), "raft") == ClipPlan(9, 0.125, 1.125)
+
+
 def test_a_network_that_takes_any_number_of_frames_gets_what_length_and_stride_say() -> None:
     plan = consecutive(16, 1 / 15, fewest=2, most=64)
     changed = change(plan, ClipWish(length_s=2.0, stride_s=0.1), "torchvision:r3d_18")
