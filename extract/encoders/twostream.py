@@ -156,7 +156,7 @@ def labels_in(path: Path, classes: int, spec: str) -> tuple[str, ...]:
         names = json.loads(told)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(names) != classes:
             raise ValueError("it is something else")
-    except ValueError as error:  # json's own is one
+    except (ValueError, RecursionError) as error:  # json raises both
         raise WeightsUnavailable(
             f"encoder {spec!r}: {path} says in its metadata `labels` {told[:80]!r}; expected a JSON list of {classes} "
             f"names, one for each class ({error}). Write it again with `twostream.save`."
