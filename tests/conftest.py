@@ -46,6 +46,17 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small steps on two threads wait for one another; where other processes want the cores, for 20 times as long."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def make_film() -> MakeFilm:
     """make_film(path, [("red", 3.0), ("blue", 2.0)]) writes solid colours, one after the other, at 10 fps."""

@@ -29,7 +29,7 @@ from ..geometry import Geometry
 from .family import Family, Model
 from .network import ClipNetwork, Facts, seeded
 from .preprocess import Preprocessing
-from .spec import EncoderSpec, is_path
+from .spec import EncoderSpec, absolute, is_path
 from .weights import CHECKPOINTS, RANDOM, State, fill, read_state
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def check(spec: EncoderSpec) -> EncoderSpec:
     if name is None and weights == RANDOM:
         return spec
     if name is not None and weights is None and (is_path(name) or name.endswith(SUFFIXES)):
-        return EncoderSpec(spec.family, str(Path(name).expanduser().resolve()), None)
+        return EncoderSpec(spec.family, absolute(name), None)
     raise UnknownEncoder(
         f"encoder {str(spec)!r}: C3D's weights are a file of yours ({', '.join(SUFFIXES)}); expected its path, or "
         f"'c3d@{RANDOM}' for untrained weights. Write for example {EXAMPLE!r}."

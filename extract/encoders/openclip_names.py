@@ -7,7 +7,7 @@ Importing open_clip for its list of names costs about 3 s, because it imports to
 from pathlib import Path
 
 from ..errors import UnknownEncoder
-from .spec import EncoderSpec, is_path, nearest
+from .spec import EncoderSpec, absolute, is_path, nearest
 from .weights import CHECKPOINTS, RANDOM
 
 HUB = "hf-hub:"
@@ -39,7 +39,7 @@ def check(spec: EncoderSpec) -> EncoderSpec:
     if spec.weights is None:
         raise UnknownEncoder(f"encoder {str(spec)!r}: no weights named. {_choices(spec.name, tags)}")
     if is_path(spec.weights) or spec.weights.endswith(CHECKPOINTS):
-        return EncoderSpec(spec.family, spec.name, _absolute(spec.weights))
+        return EncoderSpec(spec.family, spec.name, absolute(spec.weights))
     tag = spec.weights.lower().replace("-", "_")
     if tag not in tags and tag != RANDOM:
         raise UnknownEncoder(
@@ -50,7 +50,7 @@ def check(spec: EncoderSpec) -> EncoderSpec:
 
 
 def _check_folder(spec: EncoderSpec) -> EncoderSpec:
-    folder = _absolute(spec.name or "")
+    folder = absolute(spec.name or "")
     if not Path(folder, "open_clip_config.json").is_file():
         raise UnknownEncoder(
             f"encoder {str(spec)!r}: expected a folder with open_clip_config.json and a checkpoint "
@@ -72,8 +72,3 @@ def _choices(name: str, tags: list[str]) -> str:
     if not tags:
         return f"open_clip offers none for {name}; give the path of a checkpoint, {here}"
     return f"Write 'openclip:{name}@{tags[0]}'; known: {', '.join(tags)}; {here}"
-
-
-def _absolute(path: str) -> str:
-    """Absolute, so that one checkpoint has one spec wherever the command is run from."""
-    return str(Path(path).expanduser().resolve())

@@ -36,7 +36,7 @@ from .device import autocast, unit
 from .family import Family, Model
 from .network import ClipNetwork, Facts, pieces_of, seeded
 from .preprocess import Preprocessing
-from .spec import EncoderSpec, is_path, nearest
+from .spec import EncoderSpec, absolute, is_path, nearest
 from .weights import CHECKPOINTS, RANDOM, fill, from_url, read_state
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def check(spec: EncoderSpec) -> EncoderSpec:
     if weights is None or weights.upper() == "DEFAULT":
         return EncoderSpec(spec.family, name, known[0])
     if is_path(weights) or weights.endswith(CHECKPOINTS):
-        return EncoderSpec(spec.family, name, str(Path(weights).expanduser().resolve()))
+        return EncoderSpec(spec.family, name, absolute(weights))
     for entry in (RANDOM, *known):
         if weights.lower().replace("-", "_") == entry.lower():
             return EncoderSpec(spec.family, name, entry)

@@ -49,7 +49,7 @@ def family_of(name: str) -> Family:
     """The family of this name; one of another package is imported now.
 
     Raises:
-        UnknownEncoder: there is none, or its package cannot be imported or gives something else.
+        UnknownEncoder: its package cannot be imported, or gives something else.    KeyError: there is none.
     """
     if name in FAMILIES:
         return FAMILIES[name]

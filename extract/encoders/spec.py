@@ -4,6 +4,7 @@ import difflib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,11 @@ class EncoderSpec:
     def __str__(self) -> str:
         name = "" if self.name is None else f":{self.name}"
         return self.family + name + ("" if self.weights is None else f"@{self.weights}")
+
+
+def absolute(path: str) -> str:
+    """Absolute, so that one checkpoint has one spec wherever the command is run from."""
+    return str(Path(path).expanduser().resolve())
 
 
 def is_path(text: str) -> bool:

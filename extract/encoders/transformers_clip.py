@@ -10,7 +10,7 @@ from ..errors import UnknownEncoder, WeightsUnavailable
 from ..geometry import Geometry
 from . import hub
 from .preprocess import Preprocessing
-from .spec import EncoderSpec, is_path, nearest
+from .spec import EncoderSpec, absolute, is_path, nearest
 from .weights import RANDOM, from_hub, one_line, weights_in
 
 FILES = ("config.json", "preprocessor_config.json", "video_preprocessor_config.json", "README.md")
@@ -38,7 +38,7 @@ def check(spec: EncoderSpec, usual: str, sizes: Iterable[str]) -> EncoderSpec:
     family, known = spec.family, list(sizes)
     name, weights = spec.name or usual, spec.weights
     if is_path(name):
-        folder = Path(name).expanduser().resolve()
+        folder = Path(absolute(name))
         if not (folder / "config.json").is_file() or weights is not None:
             raise UnknownEncoder(
                 f"encoder {str(spec)!r}: expected a folder with config.json and model.safetensors, as `save_pretrained` "

@@ -39,7 +39,7 @@ from .device import autocast
 from .family import Family, Model
 from .network import Facts, seeded
 from .preprocess import Preprocessing
-from .spec import EncoderSpec, is_path, nearest
+from .spec import EncoderSpec, absolute, is_path, nearest
 from .weights import CHECKPOINTS, RANDOM, State, fill, read_state
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def check(spec: EncoderSpec) -> EncoderSpec:
     if weights is not None and weights.lower() == RANDOM:
         return EncoderSpec(spec.family, name, RANDOM)
     if weights is not None and (is_path(weights) or weights.endswith(CHECKPOINTS)):
-        return EncoderSpec(spec.family, name, str(Path(weights).expanduser().resolve()))
+        return EncoderSpec(spec.family, name, absolute(weights))
     raise UnknownEncoder(
         f"encoder {str(spec)!r}: nobody publishes weights for it; expected a file of yours ({', '.join(CHECKPOINTS)}), got "
         f"{'none' if weights is None else repr(weights)}.{nearest(weights or '', [RANDOM])} Write "

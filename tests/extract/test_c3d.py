@@ -1,7 +1,6 @@
 """`c3d` against a C3D written down here layer by layer, the names of its ports, and what a file can have wrong."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -27,15 +26,7 @@ MMACTION = (*(f"backbone.{name}" for name in SPORTS_1M[:10]), "cls_head.fc_cls")
 PORTS = {"ours": LAYERS, "davide": DAVIDE, "caffe": CAFFE, "sports_1m": SPORTS_1M, "mmaction": MMACTION}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small steps on two threads wait for one another; where other processes want the cores, for 20 times as long."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -183,19 +174,9 @@ def test_checkpoints_that_do_not_fit_name_the_keys(small: None, tmp_path: Path) 
         assert str(tmp_path / "c3d.pth") in message
 
 
-class Bomb:
-    """Unpickling it makes a folder."""
-
-    def __init__(self, where: Path) -> None:
-        self.where = where
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.where),)
-
-
 @pytest.mark.parametrize("name", ["c3d.pth", "c3d.pickle"])
 def test_files_that_are_no_checkpoints(tmp_path: Path, name: str) -> None:
-    mined = saved(tmp_path, {"conv1.weight": Bomb(tmp_path / "exploded")}, name)
+    mined = saved(tmp_path, {"conv1.weight": models.Bomb(tmp_path / "exploded")}, name)
     assert "tensors only" in failure(mined)
     assert not (tmp_path / "exploded").exists()
     assert "no checkpoint at" in failure(tmp_path / "none.pth")

@@ -1,26 +1,11 @@
 """What `nightreel encoders` says of size and cost is what counting gives."""
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
+import video_models as models
 from nightreel.extract.encoders.family import Model
 from nightreel.extract.encoders.registry import FAMILIES, load_encoder
 
-
-def load_benchmark() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "encoder_cost.py"
-    spec = importlib.util.spec_from_file_location("encoder_cost", path)
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules["encoder_cost"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-cost = load_benchmark()
+cost = models.load_benchmark("encoder_cost")
 MODELS = [model for family in FAMILIES.values() for model in family.models]
 
 

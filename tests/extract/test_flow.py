@@ -1,7 +1,6 @@
 """What flow fields say: worked examples, and what must not matter or must."""
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,12 +12,7 @@ from nightreel.extract.encoders import flow
 HEIGHT, WIDTH = 32, 48
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def steady(right: float, down: float, pairs: int = 4, size: tuple[int, int] = (HEIGHT, WIDTH)) -> torch.Tensor:

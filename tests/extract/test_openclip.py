@@ -1,7 +1,6 @@
 """`openclip` against open_clip's own path, and every way its weights can be wrong."""
 
 import json
-import os
 import pickle
 import socket
 import time
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import video_models as models
 from nightreel.extract.encoders.preprocess import Preprocessing, from_open_clip, preprocess
 from nightreel.extract.encoders.registry import load_encoder
 from nightreel.extract.errors import UnknownEncoder, WeightsUnavailable
@@ -204,16 +204,6 @@ def test_corrupt_checkpoints(tmp_path: Path, content: bytes, name: str) -> None:
     assert "Download it again" in message or "correct the name, the path or the file" in message
 
 
-class Bomb:
-    """Unpickling it makes a folder."""
-
-    def __init__(self, where: Path) -> None:
-        self.where = where
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.where),)
-
-
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickle_with_code_is_never_run(tmp_path: Path, zipped: bool) -> None:
     import torch
@@ -221,9 +211,9 @@ def test_a_pickle_with_code_is_never_run(tmp_path: Path, zipped: bool) -> None:
     target = tmp_path / "exploded"
     mined = write_folder(tmp_path / "mined")
     if zipped:
-        torch.save({"state_dict": Bomb(target)}, mined / WEIGHTS)
+        torch.save({"state_dict": models.Bomb(target)}, mined / WEIGHTS)
     else:
-        (mined / WEIGHTS).write_bytes(pickle.dumps(Bomb(target), protocol=2))
+        (mined / WEIGHTS).write_bytes(pickle.dumps(models.Bomb(target), protocol=2))
     assert "tensors only" in failure(f"openclip:{mined}")
     assert not target.exists()
 

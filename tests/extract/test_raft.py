@@ -4,12 +4,7 @@ Weights are untrained where a test is about the way from frames to columns, and 
 pictures are 128x128, the least RAFT takes: a sixth of the work of the encoder's 216x384.
 """
 
-import importlib.util
-import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,13 +19,7 @@ from nightreel.extract.errors import UnknownEncoder, WeightsUnavailable
 SMALL = "raft_small"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small steps on two threads wait for one another; where other processes want the cores, for 20 times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def load(weights: object, name: str | None = SMALL) -> raft.FlowNetwork:
@@ -285,18 +274,8 @@ def test_checkpoints_that_do_not_fit_name_the_keys(tmp_path: Path) -> None:
     assert "1 unexpected: fnet.conv1.weight" in failure(saved(tmp_path, {**state, "fnet.conv1.weight": torch.ones(1)}))
 
 
-class Bomb:
-    """Unpickling it makes a folder."""
-
-    def __init__(self, where: Path) -> None:
-        self.where = where
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.where),)
-
-
 def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
-    mined = saved(tmp_path, {"feature_encoder.conv.weight": Bomb(tmp_path / "exploded")})
+    mined = saved(tmp_path, {"feature_encoder.conv.weight": models.Bomb(tmp_path / "exploded")})
     assert "tensors only" in failure(mined)
     assert not (tmp_path / "exploded").exists()
     assert "no checkpoint at" in failure(tmp_path / "none.pth")
@@ -329,23 +308,13 @@ def test_parameters_and_flops_are_counted(model: Any) -> None:
     assert (model.frames, model.size_px, model.seconds) == (9, (216, 384), 4.0)
 
 
-def load_benchmark() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "flow.py"
-    spec = importlib.util.spec_from_file_location("flow_benchmark", path)
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules["flow_benchmark"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_training_brings_the_error_below_half_a_pixel() -> None:
     """raft_small with two levels of correlation instead of four, so that pictures may be 64x64; motions of up to 1.5 px. The
     whole network, up to 4 px, and `motion_px` of films take minutes: `benchmarks/flow.py`."""
     from torchvision.models.optical_flow import raft_small
     from torchvision.models.optical_flow.raft import CorrBlock
 
-    benchmark = load_benchmark()
+    benchmark = models.load_benchmark("flow")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = raft_small(corr_block=CorrBlock(num_levels=2, radius=3))

@@ -1,7 +1,6 @@
 """`torchvision`'s video networks against torchvision's own path, and everything a spec or a checkpoint can have wrong."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,7 @@ SMALL_PX = {"swin3d_t": 64, "mvit_v2_s": 64}  # both take other sizes than they 
 SIZES = [(112, 150), (180, 320), (480, 360), (720, 1280)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small steps on two threads wait for one another; where other processes want the cores, for 20 times as long."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def load(name: str, weights: object) -> Any:
@@ -353,20 +344,10 @@ def test_checkpoints_that_do_not_fit_name_the_keys(tmp_path: Path) -> None:
     assert "of another shape" in message
 
 
-class Bomb:
-    """Unpickling it makes a folder."""
-
-    def __init__(self, where: Path) -> None:
-        self.where = where
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.where),)
-
-
 def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
     import torch
 
-    torch.save({"state_dict": {"fc.weight": Bomb(tmp_path / "exploded")}}, tmp_path / "mined.pth")
+    torch.save({"state_dict": {"fc.weight": models.Bomb(tmp_path / "exploded")}}, tmp_path / "mined.pth")
     assert "tensors only" in failure("mc3_18", tmp_path / "mined.pth")
     assert not (tmp_path / "exploded").exists()
     (tmp_path / "cut.safetensors").write_bytes(b"PK")

@@ -4,8 +4,6 @@ Weights are untrained, but where a test trains them; pictures are 128x128, the l
 """
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,7 @@ from nightreel.extract.errors import UnknownEncoder, WeightsUnavailable
 LABELS = ("archery", "bowling", "clapping")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small steps on two threads wait for one another; where other processes want the cores, for 20 times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def seeded(classes: int = 0) -> Any:
@@ -278,18 +270,8 @@ def test_checkpoints_that_do_not_fit_name_the_keys(tmp_path: Path) -> None:
     assert str(path) in failure(path)
 
 
-class Bomb:
-    """Unpickling it makes a folder."""
-
-    def __init__(self, where: Path) -> None:
-        self.where = where
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.where),)
-
-
 def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
-    torch.save({"spatial.fc.weight": Bomb(tmp_path / "exploded")}, tmp_path / "mined.pth")
+    torch.save({"spatial.fc.weight": models.Bomb(tmp_path / "exploded")}, tmp_path / "mined.pth")
     assert "tensors only" in failure(tmp_path / "mined.pth")
     assert not (tmp_path / "exploded").exists()
     assert "no checkpoint at" in failure(tmp_path / "none.safetensors")

@@ -1,8 +1,12 @@
 """Small video models with random weights, saved by their own libraries as users have them. Loaded by `conftest.py`."""
 
+import importlib.util
 import json
+import os
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -67,27 +71,50 @@ def moving(frames: int = FRAMES, height: int = 48, width: int = 72, seed: int = 
     return out
 
 
+def example(language: str) -> str:
+    """The one block of docs/encoders.md in a language."""
+    text = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
+    (block,) = re.findall(rf"```{language}\n(.*?)```", text, re.S)
+    return str(block)
+
+
 def write_plugin(folder: Path, name: str = "nightreel_flicker", entry: str = "flicker") -> str:
     """The example of docs/encoders.md, installed into `folder` as pip would; gives the code."""
-    text = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
-    (points,) = re.findall(r"```toml\n(.*?)```", text, re.S)
+    code, points = example("python"), example("toml")
     assert f'{entry} = "{name}:FAMILY"' in points
     (folder / f"{name}.py").write_text(code)
     about = folder / f"{name}-1.0.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(f"[nightreel.encoders]\n{entry} = {name}:FAMILY\n")
-    return str(code)
+    return code
 
 
 def flicker() -> Any:
     """The encoder of docs/encoders.md, loaded without being installed."""
-    text = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
     space: dict[str, Any] = {"__name__": "nightreel_flicker"}
-    exec(compile(code, "docs/encoders.md", "exec"), space)
+    exec(compile(example("python"), "docs/encoders.md", "exec"), space)
     return space["Flicker"]()
+
+
+class Bomb:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, where: Path) -> None:
+        self.where = where
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.where),)
+
+
+def load_benchmark(name: str) -> ModuleType:
+    """A benchmark as a module, for what it shares with tests."""
+    spec = importlib.util.spec_from_file_location(f"{name}_benchmark", ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def spoil_config(folder: Path, **changes: Any) -> None:
