@@ -113,17 +113,34 @@ def extract(
         raise typer.Exit(3)
 
 
-@app.command(epilog="Example: nightreel index videos.reel")
-def index(archive: ArchiveDir, encoder: EncoderOption = None, json: Json = False) -> None:
-    """Build the index that `search` needs, from the archive's stored features: of every encoder, or of the one named.
+@app.command(epilog="Example: nightreel index videos.reel --memory 2GB --recall 0.98")
+def index(
+    archive: ArchiveDir,
+    encoder: EncoderOption = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="What the index may take, for example 500MB. [default: as before, else 4GB]"),
+    ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Which share of the ten best it must find. [default: as before, else 0.95]"),
+    ] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Bring the index that `search` needs up to date with the archive: of every encoder, or of the one named.
 
-    Run it again after extracting more videos. This version is exact: every vector is compared.
+    Only what is new is added, so run it after each `extract`; removed videos are never found, also without it. Small archives are
+    searched exactly; beyond 100 000 vectors the most exact kind that fits into --memory is chosen, tuned to --recall on
+    queries that are not in it, and what it finds and how fast it is are measured. Another --memory or --recall builds it anew.
+    Sentences about everyday things are embedded once, to know what a query finds by chance; that needs the encoder's weights.
     """
-    from .report import index_line, status
+    from .index.build import Settings
+    from .report import index_line, index_progress
     from .search.archive import Archive
 
-    with status("indexing"):
-        built = Archive(archive, encoder).build_indexes()
+    with index_progress() as on_progress:
+        built = Archive(archive, encoder, device).build_indexes(Settings(memory, recall, device), on_progress)
     if json:
         print_json(built[0] if len(built) == 1 else {"indexes": built})
     else:
@@ -164,6 +181,10 @@ def search(
         ),
     ] = None,
     video: Annotated[str | None, typer.Option(metavar="PATH|ID", help="Search in one video only.")] = None,
+    skip: Annotated[int, typer.Option(metavar="N", min=0, help="Leave out the N best: the next page.")] = 0,
+    diverse: Annotated[
+        float, typer.Option(metavar="X", min=0, max=1, help="How much results that look like better ones fall back.")
+    ] = 0.0,
     export: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Cut the results out, as MP4 files.")] = None,
     encoder: EncoderOption = None,
     device: Device = "auto",
@@ -171,8 +192,9 @@ def search(
 ) -> None:
     """Find moments by sentence, picture or example, or list footage by what is known of it.
 
-    The encoder of the archive's features is found from the archive. `confidence` is a first estimate, 0 to 1, of the
-    chance that unrelated footage would score less.
+    The encoder of the archive's features is found from the archive. Several sentences, --image and --like are added up; any of them
+    and --not may end with a weight, as in 'a dog on a beach^2'. `confidence`, 0 to 1, is the share of everyday sentences whose
+    best video stands out less than this one: it orders results well, but cannot tell whether the archive has what you look for.
 
     --like alone compares clips, so it finds what moves alike, and loads no model; what the example itself shows is left
     out. --where takes columns of the segments (start_s, end_s, time_s, luma, variance, motion_px, labels...) and of the
@@ -183,7 +205,7 @@ def search(
     from .search.answer import Question
     from .search.archive import Archive
 
-    question = Question(text, image, like, without or (), where, sort, top, by, video)
+    question = Question(text, image, like, without or (), where, sort, top, by, video, skip, diverse)
     opened = Archive(archive, encoder, device)
     opened.load(question)
     began = time.perf_counter()
@@ -310,6 +332,71 @@ def verify(archive: ArchiveDir, json: Json = False) -> None:
         typer.echo(f"{'clean' if found.clean else 'damaged'}: {found.files} files, {found.rows} rows{left}")
     if not found.clean:
         raise typer.Exit(4)
+
+
+@app.command(epilog="Example: nightreel remove videos.reel tape_0412.mp4")
+def remove(
+    archive: ArchiveDir,
+    videos: Annotated[
+        list[str], typer.Argument(metavar="VIDEO", help="Paths, file names or ids, as in results.", show_default=False)
+    ],
+    json: Json = False,
+) -> None:
+    """Take videos out of the archive: from now on nothing finds them. The video files themselves are left alone.
+
+    If one of them is unknown, none is removed. Their features stay on disk until `nightreel compact`. Extracting a file that is
+    still among the inputs brings it back.
+    """
+    from .extract.compact import remove_videos
+    from .extract.store import Store
+    from .report import printable
+
+    began = time.perf_counter()
+    rows = remove_videos(Store.open(archive), videos)
+    took_ms = round((time.perf_counter() - began) * 1e3, 2)
+    if json:
+        print_json({"removed": [{"video_id": r.video_id, "path": r.path} for r in rows], "took_ms": took_ms})
+        return
+    for row in rows:
+        typer.echo(f"removed {row.video_id}  {printable(Path(row.path))}")
+    typer.echo(f"Their space is given back by: nightreel compact {archive}", err=True)
+    typer.echo("Extracting the same files again brings them back.", err=True)
+
+
+@app.command(epilog="Example: nightreel compact videos.reel")
+def compact(
+    archive: ArchiveDir,
+    now: Annotated[
+        bool, typer.Option("--now", help="Delete at once, also what a search that is under way may still read.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Give back the space of videos that were removed or extracted again, and sweep up after runs that were killed.
+
+    Safe at any time, also beside other commands. Files are written anew without what no longer counts; the old ones are kept
+    for an hour, for searches under way, and deleted by a later `compact`, or at once with --now.
+    """
+    from dataclasses import asdict
+
+    from .extract.compact import compact as give_back
+    from .extract.store import Store
+    from .report import status
+
+    with status("compacting"):
+        done = give_back(Store.open(archive), now=now)
+    if json:
+        print_json(asdict(done))
+        return
+    typer.echo(
+        f"{done.files_rewritten} files rewritten, {done.files_deleted} deleted, {done.orphans_deleted} left by killed runs "
+        f"deleted: {abs(done.bytes_freed) / 1e6:.1f} MB {'less' if done.bytes_freed >= 0 else 'more'} on disk"
+    )
+    if done.bytes_waiting:
+        typer.echo(
+            f"{done.bytes_waiting / 1e6:.1f} MB are kept for searches under way. In an hour: nightreel compact {archive}\n"
+            "At once: add --now",
+            err=True,
+        )
 
 
 @app.command(epilog="Example: nightreel encoders")

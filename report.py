@@ -25,6 +25,19 @@ def status(what: str) -> Iterator[None]:
 
 
 @contextmanager
+def index_progress() -> "Iterator[Callable[[str, int, int], None]]":
+    """A bar with ETA on stderr for every index; nothing where stderr is not a terminal."""
+    from rich import progress as bars
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    columns = (bars.TextColumn("indexing {task.description}"), bars.BarColumn(), bars.TimeRemainingColumn())
+    with bars.Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
+
+
+@contextmanager
 def extract_progress() -> "Iterator[Callable[[Progress], None]]":
     """A bar with count and ETA on stderr, from the first video to the last; failures are said as they come, and are
     all that is said where stderr is no terminal."""
@@ -103,11 +116,18 @@ def hits_table(hits: "Sequence[Hit]") -> str:
 
 def index_line(built: dict[str, Any]) -> str:
     """One index that was built."""
-    return (
-        f"index {built['name']}: {built['vectors']} vectors ({built['added']} new, {built['removed']} gone), "
-        f"{built['bytes'] / 1e6:.1f} MB, exact (recall@10 {built['recall_at_10']}), "
+    left_out = f", {built['left_out']} left out: they have no direction" if built["left_out"] else ""
+    line = (
+        f"index {built['name']}: {built['vectors']} vectors ({built['added']} new, {built['removed']} gone{left_out}), "
+        f"{built['bytes'] / 1e6:.1f} MB, {built['kind']} (recall@10 {built['recall_at_10']}), "
         f"{built['latency_ms_p50']} ms per query"
     )
+    if built["recall_at_10"] is not None and built["recall_at_10"] < built["recall_asked"]:
+        line += (
+            f"\n  That is less than the recall of {built['recall_asked']:g} that was asked for: nothing more exact fits into "
+            f"{built['memory']}. Give it more --memory."
+        )
+    return line
 
 
 def duplicates_text(found: list[dict[str, Any]], slug: str, threshold: float) -> str:
@@ -144,10 +164,11 @@ def info_text(info: dict[str, Any]) -> str:
             f"{e['bytes'] / 1e6:.1f} MB, {_sampling(e['sampling'])}, licence {e['licence']}"
         )
     for name, i in info["indexes"].items():
-        stale = "; STALE: the archive has changed since, run `nightreel index` again" if i["stale"] else ""
+        stale = f"; STALE: {i['missing_videos']} videos are not in it, run `nightreel index` again" if i["stale"] else ""
+        hidden = f", {i['hidden']} hidden until `nightreel compact`" if i["hidden"] else ""
         lines.append(
-            f"index {name}: {i['kind']}, {i['vectors']} vectors, {i['bytes'] / 1e6:.1f} MB, recall@10 {i['recall_at_10']}, "
-            f"{i['latency_ms_p50']} ms per query{stale}"
+            f"index {name}: {i['kind']}, {i['vectors']} vectors in {i['parts']} parts{hidden}, {i['bytes'] / 1e6:.1f} MB of "
+            f"{i['memory']}, recall@10 {i['recall_at_10']} of {i['recall_asked']:g} asked, {i['latency_ms_p50']} ms per query{stale}"
         )
     return "\n".join(lines)
 

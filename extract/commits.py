@@ -71,6 +71,11 @@ def visible(commits: Iterable[Commit]) -> State:
     return State(rows, last)
 
 
+def version_of(file: DataFile) -> str:
+    """Which rows a file holds: a file that `compact` rewrote has a new name, and the same rows as far as they count."""
+    return Path(file.path).name.split(".")[0]
+
+
 def write_commit(folder: Path, commit: Commit) -> None:
     """Write `folder/<id>.json`; with the rename of this one file everything it names becomes visible."""
     write_json(folder / f"{commit.id}.json", asdict(commit))

@@ -9,6 +9,7 @@ per commit; reading streams, so memory is bounded by one Parquet file (about 30 
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -88,9 +89,14 @@ class Store:
         self._videos = None
 
     @property
-    def commit_ids(self) -> list[str]:
+    def commits(self) -> list[Commit]:
         """All commits, oldest first."""
-        return sorted(commit.id for commit in self._commits)
+        return sorted(self._commits, key=lambda commit: commit.id)
+
+    @property
+    def commit_ids(self) -> list[str]:
+        """The ids of all commits, oldest first."""
+        return [commit.id for commit in self.commits]
 
     def named_files(self) -> set[str]:
         """Paths, relative to the archive, of all files any commit names, also those whose rows were replaced."""
@@ -148,9 +154,10 @@ class Store:
     def segments(self, slug: str, *, embeddings: bool = True) -> Iterator[Segments]:
         """All visible segments of an encoder, one batch per Parquet file, each video's in time order."""
         columns = None if embeddings else list(SPANS)
-        for file in self.state.files(slug):
+        state = self.state  # of one moment: a refresh between two files must not lose or double a video
+        for file in state.files(slug):
             batch = self._read_segments(file, columns)
-            keep = {v for v in file.videos if self.state.rows[slug].get(v) is file}
+            keep = {v for v in file.videos if state.rows[slug].get(v) is file}
             if len(keep) < len(file.videos):
                 batch = batch[np.isin(batch.video_id.astype(str), list(keep))]
             if len(batch):
@@ -217,19 +224,31 @@ class Store:
 
     def read(self, file: DataFile, columns: Sequence[str] | None = None, video: int | None = None) -> pa.Table:
         """A committed file, checked; with `video`, only the row group of that one of its videos."""
+        with self.opened(file, columns) as opened:
+            wanted = list(columns) if columns else None
+            if video is not None and opened.num_row_groups == len(file.videos):
+                return opened.read_row_group(video, columns=wanted)
+            return opened.read(columns=wanted)
+
+    @contextmanager
+    def opened(self, file: DataFile, columns: Sequence[str] | None = None) -> Iterator[pq.ParquetFile]:
+        """A committed file, open; its footer is checked now, its pages while they are read.
+
+        Raises:
+            Damaged: it is missing, cannot be read, or is not what was committed.
+        """
         try:
             with pq.ParquetFile(self.root / file.path, page_checksum_verification=True) as opened:
-                rows, schema = opened.metadata.num_rows, opened.schema_arrow
-                wrong = wrong_columns(schema, self.declared(file.table), only=columns)
+                rows = opened.metadata.num_rows
+                wrong = wrong_columns(opened.schema_arrow, self.declared(file.table), only=columns)
                 if rows == file.rows and not wrong:
-                    wanted = list(columns) if columns else None
-                    if video is not None and opened.num_row_groups == len(file.videos):
-                        return opened.read_row_group(video, columns=wanted)
-                    return opened.read(columns=wanted)
+                    yield opened
+                    return
         except (OSError, pa.ArrowException) as error:
             raise Damaged(
                 f"{file.path} cannot be read ({str(error).splitlines()[0]}), but a commit names it with {file.rows} rows.\n"
-                "Run `nightreel verify` to see all damage; restore the file from a backup, or extract again."
+                "If `nightreel compact` has just run, repeat. If not, run `nightreel verify` to see all damage; restore the "
+                "file from a backup, or extract again."
             ) from error
         raise Damaged(
             f"{file.path} has {rows} rows, its commit says {file.rows}; columns that are not as the format "

@@ -44,13 +44,15 @@ def verify(store: Store) -> Findings:
         findings.problems += _check_file(store, file)
     if findings.clean:
         _check_joins(store, findings)
-    named = store.named_files()
-    for path in [*store.root.glob("videos/*"), *store.root.glob("features/*/*"), *store.root.glob("commits/.tmp-*")]:
-        relative = path.relative_to(store.root).as_posix()
-        if relative not in named and path.name != FILE_NAME:
-            findings.orphans.append(relative)
-    findings.orphans.sort()
+    findings.orphans = orphans(store)
     return findings
+
+
+def orphans(store: Store) -> list[str]:
+    """Paths, relative to the archive, of data files that no commit names and of temporary files; also of runs under way."""
+    folders = ("videos/*", "features/*/*", "commits/.tmp-*", "runs/.tmp-*", ".tmp-*")
+    found = [path for pattern in folders for path in store.root.glob(pattern) if path.name != FILE_NAME]
+    return sorted({path.relative_to(store.root).as_posix() for path in found} - store.named_files())
 
 
 def _check_file(store: Store, file: DataFile) -> list[str]:

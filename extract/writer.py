@@ -14,11 +14,13 @@ import pyarrow.parquet as pq
 from .commits import VIDEOS, Commit, DataFile, next_commit_id, write_commit
 from .files import sha256_of, time_ordered_id, write_atomic, write_json
 from .fingerprint import FILE_NAME, ROW_KEYS, Fingerprint, read_fingerprint, require_same
-from .segment import Segments
+from .segment import ROW_BITS, Segments
 from .store import Store, utc_now
 from .videos import VideoRow, rows_to_table
 
 PIECE_ROWS = 512
+PAGE_BYTES = 1 << 27  # of embeddings in one page: a day of one a second at D = 768
+EMBEDDING = "embedding.list.element"  # what Parquet calls the column of their numbers
 
 
 def claim_encoder(store: Store, slug: str, fingerprint: Fingerprint) -> Fingerprint:
@@ -89,25 +91,52 @@ class Writer:
         return True
 
     def _write(self, table_name: str, groups: list[pa.Table], video_ids: list[str]) -> DataFile:
-        folder = Path("videos") if table_name == VIDEOS else Path("features") / table_name
-        relative = folder / f"{time_ordered_id()}.parquet"
-        path = self.store.root / relative
-        write_atomic(path, lambda temporary: write_parquet(groups, temporary))
-        rows = sum(group.num_rows for group in groups)
-        size = path.stat().st_size
-        return DataFile(relative.as_posix(), table_name, rows, size, sha256_of(path), tuple(video_ids))
+        folder = "videos" if table_name == VIDEOS else f"features/{table_name}"
+        return write_data(self.store.root, f"{folder}/{time_ordered_id()}.parquet", table_name, groups, video_ids)
+
+
+def write_data(root: Path, relative: str, table: str, groups: Sequence[pa.Table], video_ids: Sequence[str]) -> DataFile:
+    """Write the file `relative` to the archive's `root` and describe it as its commit must name it; it counts for nothing yet.
+
+    Raises:
+        OSError: the disk is full or broken; no file is left behind.
+    """
+    path = root / relative
+    write_atomic(path, lambda temporary: write_parquet(groups, temporary))
+    rows = sum(group.num_rows for group in groups)
+    return DataFile(relative, table, rows, path.stat().st_size, sha256_of(path), tuple(video_ids))
 
 
 def write_parquet(groups: Sequence[pa.Table], path: Path) -> None:
     """One row group per table: of segments, one per video, so that one video can be read without the others.
 
-    With zstd (embeddings shrink by about 8 %), dictionaries for strings only, and a checksum on every page. Rows go in in
-    pieces: for a whole group at once pyarrow takes 20 bytes per number (3 hours at D = 512: 70 MB; in pieces 20 MB).
+    Everything with zstd but the embeddings, which shrink by 8 % only: they lie as they are, in one page per row group, so that
+    `vectors.py` maps them instead of decoding them. Dictionaries for strings only, and a checksum on every page.
+
+    Memory: while a page is made it takes about 10 bytes per number (measured at D = 512, one a second: 3 hours 90 MB, a day
+    470 MB). Rows go in in pieces, or pyarrow takes 15 bytes. Embeddings beyond `PAGE_BYTES` take several pages.
     """
     schema = groups[0].schema
     strings = [f.name for f in schema if pa.types.is_string(f.type)]
-    options = {"compression": "zstd", "use_dictionary": strings, "write_page_checksum": True}
+    columns = [path for f in schema for path in leaves(f)]
+    options = {
+        "compression": {name: "none" if name == EMBEDDING else "zstd" for name in columns},
+        "use_dictionary": strings,
+        "write_page_checksum": True,
+        "data_page_size": PAGE_BYTES,
+        "max_rows_per_page": 1 << ROW_BITS,
+    }
     with pq.ParquetWriter(path, schema, **options) as writer:
         for group in groups:
             pieces = pa.Table.from_batches(group.to_batches(max_chunksize=PIECE_ROWS), schema)
             writer.write_table(pieces, row_group_size=max(1, group.num_rows))
+
+
+def leaves(field: pa.Field, prefix: str = "") -> list[str]:
+    """Parquet's names of the columns that a field is stored as; `labels` is two, the first `labels.list.element.label`."""
+    name, kind = prefix + field.name, field.type
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return leaves(kind.value_field.with_name("element"), f"{name}.list.")
+    if pa.types.is_struct(kind):
+        return [path for inner in kind for path in leaves(inner, f"{name}.")]
+    return [name]

@@ -1,148 +1,203 @@
-"""From stored features to a FAISS index: exact inner product over all segments, with explicit int64 ids.
+"""`nightreel index`: bring an index up to date with its archive, by a new part for what is new.
 
-An index folder holds `index.json`, written last, and the files it names; a build that dies leaves the old index in
-force. Exact search reads every vector: S * D * 4 bytes of memory and per query (18 million frames of D = 512 are
-37 GB, too many for this kind of index; below about 100 000 it is the fastest there is).
+    covered   a part has the rows of this video that count now: nothing to do
+    new       videos that no part has; together with those of small parts they become one new part, so that a night of many
+              small runs does not leave many small parts
+    dead      rows of videos that were removed or replaced since: hidden, until `compact` or until they are half of a part
+
+The old manifest stays in force until the new one has its name, so a build that is killed leaves nothing but files that nobody
+names. Two builds at once both finish; the manifest that is written last counts.
+
+A new part costs two passes over its videos, k-means (`train.py`), and N * lists * D * 2 operations to sort N vectors into lists. Memory:
+the part itself, 48 vectors per list to learn from, one Parquet file. Parts are cut at `PART_ROWS` segments.
 """
 
-import contextlib
-import time
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..extract.encoders.base import Encoder
 from ..extract.errors import Damaged
-from ..extract.files import sha256_of, time_ordered_id, write_atomic, write_json
 from ..extract.fingerprint import MODEL_KEYS
+from ..extract.segment import ROW_BITS, segment_ids
 from ..extract.store import Store, utc_now
-from .open import FORMAT_VERSION, INDEX_FILE, read_header
-from .stats import Accumulator
+from .chance import Chance, measure_chance
+from .kinds import DEFAULT_MEMORY, DEFAULT_RECALL, FLAT_BELOW, Kind, check_recall, choose_kind, kinds, parse_memory
+from .levels import SEGMENT, Level, levels_for, windows
+from .manifest import FORMAT_VERSION, Entry, Header, files_of, folder_of, publish, read_old
+from .measure import measure, tune_part
+from .part import Table
+from .reading import Footage, read_videos, versions
+from .write import Plan, write_part
 
-LEFTOVER_S = 3600.0  # no build of this kind takes so long between a file and its header
-PROBES = 64  # stored vectors used as queries to measure recall and latency
+PART_ROWS = 8_000_000  # of RaBitQ at D = 512: 1.1 GB while it is filled (all levels), and 1.6 GB of sample
+DEAD_SHARE = 0.5
+
+Progress = Callable[[str, int, int], None]  # what, done, of
 
 
-def build_index(store: Store, slug: str) -> dict[str, Any]:
-    """Index all visible segments of an encoder under `index/<slug>/`, replacing the index there.
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was asked for; None: as the index has it, else the defaults.
+
+    Attributes:
+        memory: `4GB`; what the index may take.    recall: share of the ten best that are to be found, 0 to 1.
+        device: for training.    rebuild: keep no part of the old index.
+    """
+
+    memory: str | None = None
+    recall: float | None = None
+    device: str = "auto"
+    rebuild: bool = False
+
+
+def no_progress(what: str, done: int, of: int) -> None:
+    """For those who do not watch."""
+
+
+def build_index(
+    store: Store,
+    slug: str,
+    settings: Settings = Settings(),  # noqa: B008
+    load: Callable[[], Encoder] | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Bring `index/<slug>/` up to date with the visible segments of an encoder.
+
+    Args:
+        load: the encoder, for probe sentences; without it footage stands in (`probes.py`).
 
     Returns:
-        The keys of `nightreel index --json`: name, kind, vectors, bytes, recall_at_10 (against exact search over the
-        stored float16 vectors), latency_ms_p50 (one query at a time), added and removed vectors since the last build.
+        The keys of `nightreel index --json`: name, kind, vectors, bytes, recall_at_10, latency_ms_p50, added and removed (vectors
+        since the last build), left_out (vectors without a direction), memory, recall_asked.
 
     Raises:
-        Damaged: two segments share an id.
+        Damaged: two segments share an id, or features cannot be read.    UsageError: settings out of range.
     """
-    import faiss
-
     store.refresh()
-    fingerprint = store.encoders()[slug]
-    dim = int(fingerprint["dim"])
-    index = faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
-    null = Accumulator(dim)
-    ids: list[npt.NDArray[np.int64]] = []
-    probes: list[npt.NDArray[np.float32]] = [np.zeros((0, dim), np.float32)]
-    for batch in store.segments(slug):
-        vectors = batch.embedding.astype(np.float32)
-        index.add_with_ids(vectors, batch.segment_id)
-        null.add(vectors)
-        ids.append(batch.segment_id)
-        probes.append(vectors[:: max(1, len(batch) // 8)])
-    all_ids = np.concatenate(ids) if ids else np.zeros(0, np.int64)
-    _require_unique(all_ids)
-    folder = store.root / "index" / slug
-    old_ids, replaced = _old_index(store, slug)
-    build_id = time_ordered_id()
-    stats = null.stats(len(store.video_ids(slug)))
-    files = {"vectors": f"{build_id}.faiss", "null": f"{build_id}.npz"}
-    write_atomic(folder / files["vectors"], lambda path: faiss.write_index(index, str(path)))
-    write_atomic(folder / files["null"], lambda path: _write_npz(path, mean=stats.mean, covariance=stats.covariance))
-    recall, latency_ms = measure(index, np.concatenate(probes), store, slug)
-    header = {
+    old, fingerprint, now = read_old(store, slug), store.encoders()[slug], versions(store, slug)
+    _require_unique(now)
+    recall = check_recall(settings.recall if settings.recall is not None else old.recall or DEFAULT_RECALL)
+    memory = settings.memory or old.memory or DEFAULT_MEMORY
+    room, dim, levels = parse_memory(memory), int(fingerprint["dim"]), levels_for(fingerprint.get("sampling"))
+    anew = settings.rebuild or (memory, recall, [level.name for level in levels]) != (
+        old.memory,
+        old.recall,
+        old.levels,
+    )
+    kept, todo = _divide(old.parts, now, anew)
+    sizes = {f.video_id: _rows(f, levels) for f in read_videos(store, slug, todo, embeddings=False)}
+    kind = choose_kind(
+        sum(sum(table.counts(now).values()) for _, table in kept) + sum(map(sum, sizes.values())), dim, room
+    )
+    if _too_large(kept, kind, dim, room):
+        return build_index(store, slug, replace(settings, rebuild=True), load, progress)
+    chance = measure_chance(store, slug, old, levels, load)
+    entries = [dict(entry) for entry, _ in kept]
+    done, segments = 0, sum(size[0] for size in sizes.values())
+    tables = [table for _, table in kept]
+    for names in _groups(sizes):
+        counts = {level.name: sum(sizes[name][i] for name in names) for i, level in enumerate(levels)}
+        plan = Plan(levels, counts, kind, chance.probes.vectors, chance.probes.sentences, dim, settings.device)
+
+        def step(rows: int) -> None:
+            nonlocal done
+            done += rows
+            progress(slug, done, 2 * segments)
+
+        entry, table, truth = write_part(folder_of(store, slug), plan, partial(read_videos, store, slug, names), step)
+        tune_part(store, slug, entry, truth, recall)
+        entries.append(entry)
+        tables.append(table)
+    for entry, table in zip(entries, tables, strict=True):
+        entry["hidden"] = table.dead(now)
+    header: Header = {
         "version": FORMAT_VERSION,
         "name": slug,
         "encoder": slug,
-        "kind": "Flat",
+        "head": None,
         "metric": "inner product",
+        "kind": _shown(entries),
         "fingerprint": {key: fingerprint.get(key) for key in ("spec", *MODEL_KEYS)},
         "dim": dim,
-        "vectors": int(index.ntotal),
-        "videos": stats.videos,
-        "bytes": sum((folder / name).stat().st_size for name in files.values()),
-        "recall_at_10": recall,
-        "latency_ms_p50": latency_ms,
-        "files": files,
-        "sha256": {name: sha256_of(folder / file) for name, file in files.items()},
+        "levels": [level.name for level in levels],
+        "memory": memory,
+        "recall_asked": recall,
+        "parts": entries,
+        **chance.files,
+        "vectors": sum(table.counts(now)[SEGMENT.name] for table in tables),
+        "left_out": sum(len(table.left_out[SEGMENT.name]) for table in tables),
+        "videos": len(now),
         "commit": store.state.last_commit,
         "created": utc_now(),
     }
-    write_json(folder / INDEX_FILE, header)
-    _sweep(folder, replaced - {INDEX_FILE, *files.values()})
-    shown = ("name", "kind", "vectors", "bytes", "recall_at_10", "latency_ms_p50")
-    changes = {
-        "added": len(np.setdiff1d(all_ids, old_ids)),
-        "removed": len(np.setdiff1d(old_ids, all_ids)),
-    }
-    return {**{key: header[key] for key in shown}, **changes}
+    header["bytes"] = sum(named["bytes"] for named in files_of(header))
+    header |= measure(store, header, chance.probes.vectors)
+    publish(store, header, old)
+    shown = ("name", "kind", "vectors", "bytes", "recall_at_10", "latency_ms_p50", "left_out", "memory", "recall_asked")
+    known = {(v, w) for _, table in old.parts for v, w in zip(table.video_id, table.version, strict=True)}
+    added = sum(sizes[name][0] for name in todo if (name, now[name]) not in known)
+    removed = sum(table.dead(now) - entry["hidden"] for entry, table in old.parts)
+    return {**{key: header[key] for key in shown}, "added": added, "removed": removed}
 
 
-def measure(index: Any, probes: npt.NDArray[np.float32], store: Store, slug: str) -> tuple[float | None, float | None]:
-    """Recall@10 of the index against brute force over Parquet, and the median time of a query in milliseconds.
-
-    Queries are `PROBES` of the stored vectors (P, D) in `probes`. Ties are tolerated: a hit counts if it scores no less
-    than the tenth best.
-    """
-    queries = probes[:: max(1, len(probes) // PROBES)][:PROBES]
-    if not len(queries):
-        return None, None
-    k = min(10, int(index.ntotal))
-    best = np.full((len(queries), 0), 0.0, np.float32)
-    for batch in store.segments(slug):
-        scores = queries @ batch.embedding.astype(np.float32).T
-        best = np.sort(np.concatenate([best, scores], axis=1), axis=1)[:, -k:]
-    times_ms, found = [], []
-    for query, exact in zip(queries, best, strict=True):
-        began = time.perf_counter()
-        scores, _ = index.search(query[None], k)
-        times_ms.append((time.perf_counter() - began) * 1e3)
-        found.append(float(np.mean(scores[0] >= exact[0] - 1e-5)))
-    return round(float(np.mean(found)), 4), round(float(np.median(times_ms)), 3)
+def _divide(
+    parts: Sequence[tuple[Entry, Table]], now: Mapping[str, str], anew: bool
+) -> tuple[list[tuple[Entry, Table]], set[str]]:
+    """The parts that stay, and the videos that a new part is for."""
+    stay = [] if anew else [part for part in parts if part[1].dead(now) <= DEAD_SHARE * part[1].rows()]
+    todo = set(now) - {name for _, table in stay for name in table.living(now)}
+    if todo:  # small parts are read again with what is new: one small part, never many
+        small = [part for part in stay if part[1].rows() < FLAT_BELOW]
+        if sum(table.rows() for _, table in small) < FLAT_BELOW or len(small) > 1:
+            stay = [part for part in stay if part not in small]
+            todo = set(now) - {name for _, table in stay for name in table.living(now)}
+    return stay, todo
 
 
-def _require_unique(ids: npt.NDArray[np.int64]) -> None:
-    unique, counts = np.unique(ids, return_counts=True)
+def _rows(footage: Footage, levels: Sequence[Level]) -> tuple[int, ...]:
+    """How many rows a video has at each level; the first are segments."""
+    return tuple(len(windows(footage.start_s, footage.end_s, level)[0]) for level in levels)
+
+
+def _groups(sizes: Mapping[str, tuple[int, ...]]) -> Iterator[set[str]]:
+    """The videos of each new part."""
+    group: set[str] = set()
+    rows = 0
+    for name, size in sizes.items():
+        if group and rows + size[0] > PART_ROWS:
+            yield group
+            group, rows = set(), 0
+        group.add(name)
+        rows += size[0]
+    if group:
+        yield group
+
+
+def _too_large(kept: Sequence[tuple[Entry, Table]], kind: Kind, dim: int, room: float) -> bool:
+    """Whether old parts no longer fit the memory, and would as the kind that does."""
+    named = [level for entry, _ in kept for level in entry["levels"].values()]
+    bytes_of = {k.name: k.bytes for k in kinds(dim)}
+    larger = any(bytes_of.get(level["kind"], 0) > kind.bytes and level["vectors"] >= FLAT_BELOW for level in named)
+    return larger and sum(level["bytes"] for level in named) > room
+
+
+def _shown(entries: Sequence[Entry]) -> str:
+    """The kind of the largest part's segments; of an empty index, the exact one."""
+    largest = max(entries, key=lambda entry: entry["levels"][SEGMENT.name]["vectors"], default=None)
+    return str(largest["levels"][SEGMENT.name]["kind"]) if largest else "Flat"
+
+
+def _require_unique(now: Mapping[str, str]) -> None:
+    """Raise Damaged if two videos have the same segment ids, which only 42 bits of their names keep apart."""
+    numbers = np.array([int(segment_ids(name, 1)[0]) >> ROW_BITS for name in now], np.int64)
+    unique, counts = np.unique(numbers, return_counts=True)
     if np.any(counts > 1):
+        shared = [name for name, number in zip(now, numbers, strict=True) if number == unique[np.argmax(counts)]]
         raise Damaged(
-            f"segment id {int(unique[np.argmax(counts)])} stands {int(counts.max())} times among {len(ids)} segments; "
-            "expected each once. Run `nightreel verify` to see which videos share it."
+            f"the segments of videos {' and '.join(shared)} share their ids; expected each id once, since all joins go by it. "
+            "Remove one of them with `nightreel remove`."
         )
-
-
-def _old_index(store: Store, name: str) -> tuple[npt.NDArray[np.int64], set[str]]:
-    """The ids and the file names of the index that is being replaced, or none."""
-    import faiss
-
-    folder = store.root / "index" / name
-    try:
-        header = read_header(store, name)
-        old: Any = faiss.read_index(str(folder / header["files"]["vectors"]))
-        return np.asarray(faiss.vector_to_array(old.id_map), np.int64), set(header["files"].values())
-    except (Damaged, AttributeError, RuntimeError):  # none, or not one of ours: it is replaced anyway
-        return np.zeros(0, np.int64), set()
-
-
-def _write_npz(path: Path, **arrays: npt.NDArray[np.float32]) -> None:
-    with open(path, "wb") as handle:
-        np.savez(handle, allow_pickle=False, **arrays)
-
-
-def _sweep(folder: Path, replaced: set[str]) -> None:
-    """Remove the files of the index that was replaced, and what builds that died left an hour ago or earlier.
-
-    Not simply everything else: another build may be writing its files right now.
-    """
-    for path in folder.iterdir():
-        with contextlib.suppress(OSError):
-            if path.name in replaced or (path.name != INDEX_FILE and time.time() - path.stat().st_mtime > LEFTOVER_S):
-                path.unlink()

@@ -4,7 +4,12 @@ from collections import Counter
 from typing import Any
 
 from ..extract.store import Store
+from .manifest import Header, folder_of
 from .open import index_headers
+from .part import read_table
+from .reading import versions
+
+SHOWN = ("kind", "encoder", "vectors", "bytes", "memory", "recall_asked", "recall_at_10", "latency_ms_p50", "created")
 
 
 def summary(store: Store) -> dict[str, Any]:
@@ -24,11 +29,7 @@ def summary(store: Store) -> dict[str, Any]:
         }
     indexes = {}
     for name, header in index_headers(store).items():
-        shown = ("kind", "encoder", "vectors", "bytes", "recall_at_10", "latency_ms_p50", "created")
-        indexes[name] = {
-            **{key: header.get(key) for key in shown},
-            "stale": header["commit"] != store.state.last_commit,
-        }
+        indexes[name] = {**{key: header.get(key) for key in SHOWN}, **_coverage(store, header)}
     return {
         "archive": str(store.root),
         "videos": len(rows),
@@ -37,6 +38,24 @@ def summary(store: Store) -> dict[str, Any]:
         "commits": len(store.commit_ids),
         "encoders": encoders,
         "indexes": indexes,
+    }
+
+
+def _coverage(store: Store, header: Header) -> dict[str, Any]:
+    """What of an index still counts: its parts, the videos that it has not, segments of others that it hides."""
+    now = versions(store, header["encoder"])
+    folder = folder_of(store, header["name"])
+    tables = [read_table(folder, entry) for entry in header["parts"]]
+    missing = len(now) - sum(len(table.living(now)) for table in tables)
+    levels = {name: sum(part["levels"][name]["vectors"] for part in header["parts"]) for name in header["levels"]}
+    return {
+        "parts": len(tables),
+        "levels": levels,
+        "left_out": header.get("left_out"),
+        "probes": header["probes"].get("kind"),
+        "hidden": sum(table.dead(now) for table in tables),
+        "missing_videos": missing,
+        "stale": missing > 0,
     }
 
 

@@ -1,66 +1,207 @@
-"""A built index, opened: checked against its archive, then searched by inner product."""
+"""A built index, opened: checked against its archive, then searched, over all its parts and levels.
 
-import json
-from dataclasses import dataclass
-from typing import Any
+Approximate hits are scored anew with the float16 vectors in Parquet, so every score that comes out of `search` is an exact inner product.
+Videos that the archive has and the index has not are counted (`missing`): a stale index says so.
+
+Costs 10 ms to open and 60 bytes of memory a video; vectors are mapped and read when they are needed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from ..extract.errors import Damaged, IndexMissing
-from ..extract.files import sha256_of
 from ..extract.fingerprint import MODEL_KEYS, require_same
 from ..extract.store import Store
-from .stats import NullStats
+from ..extract.vectors import Vectors
+from .hubs import cut_of, penalties
+from .levels import BY_NAME, SEGMENT, Level, windows
+from .manifest import INDEX_FILE, Header, files_of, folder_of, how_to_build, read_header, require_file
+from .null import Null, read_null
+from .part import Mask, Part, open_part
+from .reading import versions
 
-INDEX_FILE = "index.json"
-FORMAT_VERSION = 1
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+DIRECT = 1024  # where no more rows than this are allowed, they are all scored exactly and FAISS is not asked
+PER_VIDEO = 8  # hits per video wanted, when videos are looked for
+MOST_HITS = 20_000
 
 
 @dataclass(frozen=True)
-class VectorIndex:
-    """An open index. `header` is its `index.json`; `null` its archive's null distribution."""
+class Video:
+    """What is needed to score one video: `vectors` (T, D) float16, spans (T,) seconds, `ids` (T,), and `at` as `level_scores` has it."""
 
-    header: dict[str, Any]
-    faiss_index: Any
-    null: NullStats
+    video_id: str
+    vectors: npt.NDArray[np.float16]
+    start_s: npt.NDArray[np.float64]
+    end_s: npt.NDArray[np.float64]
+    ids: Ids
+    at: list[tuple[Ids, Ids, Floats]]
+
+
+@dataclass
+class VectorIndex:
+    """An open index. `header` is its `index.json`; `null` what a query finds by chance."""
+
+    header: Header
+    parts: list[Part]
+    null: Null
+    vectors: Vectors
+    missing: int  # videos of the archive that are not in it
+    _hubs: dict[str, float] = field(default_factory=dict)
+    _places: dict[str, tuple[Part, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            self._places |= {name: (part, place) for name, place in part.places().items()}
+        alive = [part.table.hubness[part.alive] for part in self.parts]
+        cut = cut_of(np.concatenate([np.zeros(0, np.float32), *alive]))
+        for part in self.parts:
+            for i in np.flatnonzero(part.alive & (part.table.hubness > cut)):
+                self._hubs[part.table.video_id[i]] = float(penalties(part.table.hubness[i : i + 1], cut)[0])
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Its granularities, the finest first."""
+        return tuple(BY_NAME[name] for name in self.header["levels"])
 
     @property
     def size(self) -> int:
-        """How many vectors."""
-        return int(self.faiss_index.ntotal)
+        """How many segments may be found."""
+        return sum(part.count() for part in self.parts)
 
-    def search(
-        self, query: npt.NDArray[np.float32], k: int, allowed: npt.NDArray[np.int64] | None = None
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """The k nearest segments of a query (D,): scores and segment ids, best first, k at most `size`.
+    @property
+    def stale(self) -> bool:
+        """Whether the archive has videos that are not in it. (What was removed is never found.)"""
+        return self.missing > 0
+
+    def penalty(self, video_id: str) -> float:
+        """What a hub's score is lowered by (`hubs.py`); 0 for most videos."""
+        return self._hubs.get(video_id, 0.0)
+
+    def search(self, query: Floats, k: int, allowed: Ids | None = None) -> tuple[Floats, Ids]:
+        """The k nearest segments of a query (D,): exact scores and segment ids, best first, k at most `size`.
 
         Args:
-            allowed: ids of the segments that may be found; None for all. Costs 12 ms for 100 of 100 000 vectors of
-                D = 512, 50 ms for 90 000 of them, 75 ms without (two cores, one query).
+            allowed: ids of the segments that may be found; None for all.
         """
-        import faiss
-
-        k = min(k, self.size if allowed is None else len(allowed))
-        if not k:
-            return np.zeros(0, np.float32), np.zeros(0, np.int64)
-        vector = np.ascontiguousarray(query[None], np.float32)
-        if allowed is None:
-            scores, ids = self.faiss_index.search(vector, k)
-            return scores[0], ids[0]
-        selector = faiss.IDSelectorBatch(allowed)  # kept alive by this name for as long as FAISS looks at it
-        parameters = faiss.SearchParameters()
-        parameters.sel = selector
-        scores, ids = self.faiss_index.search(vector, k, params=parameters)
-        found = ids[0] >= 0  # fewer where the index has not all of the allowed ones
+        scores, ids = self.search_many(np.asarray(query)[None], k, allowed)
+        found = ids[0] >= 0
         return scores[0][found], ids[0][found]
 
-    def is_stale(self, store: Store) -> bool:
-        """Whether the archive has commits that this index has not seen."""
-        return bool(self.header["commit"] != store.state.last_commit)
+    def search_many(self, queries: Floats, k: int, allowed: Ids | None = None) -> tuple[Floats, Ids]:
+        """(Q, k) exact scores and segment ids of queries (Q, D), best first; -inf and -1 where there are fewer."""
+        queries = np.ascontiguousarray(queries, np.float32)
+        found = [self._search_part(part, queries, k, allowed) for part in self.parts]
+        padding = np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
+        scores = np.concatenate([*(scores for scores, _ in found), padding[0]], axis=1)
+        ids = np.concatenate([*(ids for _, ids in found), padding[1]], axis=1)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
+
+    def video(self, video_id: str) -> Video | None:
+        """One video's stored vectors, spans and windows; None if it is not in the index."""
+        if video_id not in self._places:
+            return None
+        part, place = self._places[video_id]
+        low, high = (int(edge) for edge in part.table.first[SEGMENT.name][place : place + 2])
+        spans = part.spans[low:high]
+        at = []
+        for level in self.levels:
+            rows = slice(*(int(edge) for edge in part.table.first[level.name][place : place + 2]))
+            at.append((*windows(spans[:, 0], spans[:, 1], level), part.norms[level.name][rows]))
+        return Video(
+            video_id, self.vectors.of(video_id), spans[:, 0], spans[:, 1], part.ids_of(np.arange(low, high)), at
+        )
+
+    def videos(self, query: Floats, count: int, allowed: Ids | None = None) -> list[str]:
+        """Ids of at least `count` videos, if there are so many, that may fit a query best, of every level the best in turn.
+
+        Which of them fits how well, their own vectors say (`score.py`). With `allowed`, only single segments are asked: a window
+        may hold others too.
+        """
+        levels = self.levels if allowed is None else (SEGMENT,)
+        lists = [list(self._videos_at(level, query, count, allowed)) for level in levels]
+        found: dict[str, None] = {}
+        for place in range(max(map(len, lists), default=0)):
+            for names in lists:
+                if place < len(names):
+                    found[names[place]] = None
+        return list(found)
+
+    def _videos_at(self, level: Level, query: Floats, count: int, allowed: Ids | None) -> Iterator[str]:
+        """Video ids in the order of their best rows at a level, at most `count`.
+
+        One long video may own all of the best rows; the level of whole videos finds the others. It is not asked with `allowed`: then
+        more rows are fetched until there are enough videos.
+        """
+        k = count if level.name == "video" else count * PER_VIDEO
+        most = sum(part.count(level.name) for part in self.parts)
+        while True:
+            hits = []
+            for part in self.parts:
+                mask = self._mask(part, level, allowed)
+                if mask is not None and not mask.any():
+                    continue
+                scores, rows = part.search(level.name, query[None], k, mask)
+                rows, scores = rows[0][rows[0] >= 0], scores[0][rows[0] >= 0]
+                owners = part.owner(level.name, rows)
+                hits += [(-s, part.table.video_id[o]) for s, o in zip(scores.tolist(), owners.tolist(), strict=True)]
+            found = dict.fromkeys(name for _, name in sorted(hits))
+            if allowed is None or len(found) >= count or k >= min(most, MOST_HITS):
+                yield from list(found)[:count]
+                return
+            k *= 8
+
+    def _mask(self, part: Part, level: Level, allowed: Ids | None) -> Mask | None:
+        living = part.living(level.name)
+        if allowed is None:
+            return living
+        mask = np.zeros(int(part.table.first[level.name][-1]), bool)
+        mask[part.rows_of(allowed)] = True
+        return mask if living is None else mask & living
+
+    def _search_part(self, part: Part, queries: Floats, k: int, allowed: Ids | None) -> tuple[Floats, Ids]:
+        """(Q, K) exact scores and ids of one part, in no order; -inf and -1 where there are fewer."""
+        mask = self._mask(part, SEGMENT, allowed)
+        settings = part.entry["levels"][SEGMENT.name]
+        if mask is not None and not settings["exact"] and int(mask.sum()) <= DIRECT:
+            rows = np.broadcast_to(np.flatnonzero(mask), (len(queries), int(mask.sum())))
+            scores = exact_scores(self.vectors, part, queries, rows)
+        else:
+            scores, rows = part.search(SEGMENT.name, queries, k * int(settings["factor"]), mask)
+            if not settings["exact"]:
+                scores = exact_scores(self.vectors, part, queries, rows)
+        there = rows >= 0
+        return np.where(there, scores, -np.inf), np.where(there, part.ids_of(np.maximum(rows, 0)), -1)
 
 
-def index_headers(store: Store) -> dict[str, dict[str, Any]]:
+def exact_scores(vectors: Vectors, part: Part, queries: Floats, rows: Ids) -> Floats:
+    """(Q, K) inner products of queries (Q, D) with segment rows (Q, K) of a part, from the stored float16; -inf for row -1."""
+    wanted = np.unique(rows[rows >= 0])
+    out = np.full(rows.shape, -np.inf, np.float32)
+    if not len(wanted):
+        return out
+    owner = part.owner(SEGMENT.name, wanted)
+    edges = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1], True])
+    picked = np.empty((len(wanted), queries.shape[1]), np.float32)
+    for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        video = int(owner[low])
+        local = wanted[low:high] - part.table.first[SEGMENT.name][video]
+        picked[low:high] = vectors.rows(part.table.video_id[video], local)
+    at = np.minimum(np.searchsorted(wanted, rows), len(wanted) - 1)
+    for query, places, of_query, there in zip(queries, at, out, rows >= 0, strict=True):
+        of_query[there] = picked[places[there]] @ query
+    return out
+
+
+def index_headers(store: Store) -> dict[str, Header]:
     """Name -> `index.json` of every index of an archive."""
     out = {}
     for path in sorted((store.root / "index").glob(f"*/{INDEX_FILE}")):
@@ -75,16 +216,14 @@ def open_index(store: Store, name: str) -> VectorIndex:
         IndexMissing: there is none of this name.  FingerprintMismatch: it was built from another encoder's features.
         Damaged: its files are not the ones that were written.
     """
-    import faiss
-
-    folder = store.root / "index" / name
+    folder = folder_of(store, name)
     if not (folder / INDEX_FILE).is_file():
         raise IndexMissing(
             f"archive {store.root} has no index of {name}; expected {folder / INDEX_FILE}.\n"
             f"Build it with: {how_to_build(store, name)}"
         )
     header = read_header(store, name)
-    if not all((folder / file).is_file() for file in header["files"].values()):
+    if not all((folder / named["file"]).is_file() for named in files_of(header)):
         header = read_header(store, name)  # replaced between the two looks; the new header names what is there now
     require_same(
         store.encoders().get(header["encoder"], {}),
@@ -93,56 +232,22 @@ def open_index(store: Store, name: str) -> VectorIndex:
         other="the index",
         remedy=f"The index was built from other features. Build it again with: {how_to_build(store, name)}",
     )
-    for key, file in header["files"].items():
-        path = folder / file
-        if not path.is_file() or sha256_of(path) != header["sha256"][key]:
-            raise Damaged(
-                f"index file {path} is missing or not the one that was built. Build it again: {how_to_build(store, name)}"
-            )
+    if header["head"] is not None:
+        raise Damaged(f"index {folder} is of the head {header['head']!r}, which this Nightreel does not know.")
     try:
-        index = faiss.read_index(str(folder / header["files"]["vectors"]))
-        with np.load(folder / header["files"]["null"], allow_pickle=False) as arrays:
-            null = NullStats(arrays["mean"], arrays["covariance"], int(header["videos"]))
-        if (index.d, index.ntotal, null.covariance.shape) != (header["dim"], header["vectors"], (index.d, index.d)):
-            raise ValueError("its files do not have the size that its header says")
-    except (RuntimeError, ValueError, TypeError, OSError, KeyError) as error:
+        for named in files_of(header):
+            require_file(folder, named)
+        return open_header(store, header)
+    except (RuntimeError, ValueError, TypeError, OSError, KeyError, pa.ArrowException) as error:
         raise Damaged(
             f"index {folder} cannot be read ({error}). Build it again: {how_to_build(store, name)}"
         ) from error
-    return VectorIndex(header, index, null)
 
 
-def how_to_build(store: Store, name: str) -> str:
-    """The command that builds this index; it names the encoder where there are several."""
-    several = len(list((store.root / "features").glob("*"))) > 1
-    return f"nightreel index {store.root}{f' --encoder {name}' if several else ''}"
-
-
-def read_header(store: Store, name: str) -> dict[str, Any]:
-    """An index's `index.json`.
-
-    Raises:
-        Damaged: it is missing, not as the format says, or names files outside its folder.
-    """
-    path = store.root / "index" / name / INDEX_FILE
-    try:
-        header = json.loads(path.read_text(encoding="utf-8"))
-        _require_header(header)
-    except (OSError, ValueError, TypeError) as error:
-        raise Damaged(f"{path} cannot be read ({error}). Build the index again: {how_to_build(store, name)}") from error
-    return dict(header)
-
-
-def _require_header(header: Any) -> None:
-    """Raise ValueError or TypeError unless it has what is relied on; an archive may come from a stranger."""
-    keys = {"version", "encoder", "fingerprint", "dim", "vectors", "videos", "files", "sha256", "commit"}
-    missing = keys - set(header)
-    if missing or header["version"] != FORMAT_VERSION:
-        raise ValueError(f"missing {sorted(missing)}" if missing else f"version {header['version']}")
-    for key in ("fingerprint", "files", "sha256"):
-        if not isinstance(header[key], dict):
-            raise ValueError(f"{key} is not an object")
-    if not {"vectors", "null"} <= set(header["files"]) <= set(header["sha256"]):
-        raise ValueError("expected the files vectors and null, each with its sha256")
-    if any("/" in file or "\\" in file or file.startswith("..") for file in header["files"].values()):
-        raise ValueError("it names files outside its folder")
+def open_header(store: Store, header: Header) -> VectorIndex:
+    """An index by its header, which need not be in force yet; raises what `open_part` raises."""
+    folder, now = folder_of(store, header["name"]), versions(store, header["encoder"])
+    parts = [open_part(folder, entry, now) for entry in header["parts"]]
+    null = read_null(Path(folder / header["null"]["file"]), int(header["dim"]))
+    covered = sum(int(part.alive.sum()) for part in parts)
+    return VectorIndex(header, parts, null, Vectors(store, header["encoder"]), len(now) - covered)

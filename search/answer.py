@@ -19,13 +19,12 @@ import numpy as np
 from ..extract.errors import UsageError
 from ..extract.videos import VideoRow
 from ..index.choose import sees_clips
+from ..index.score import LOOK_S
 from .curve import cells
 from .features import Features
-from .query import Query, as_texts
+from .query import Query, as_texts, weighed
 from .search import ALL, Held, Hit, search
 from .where import Scan
-
-LOOK_S = 5.0  # frames this far apart count as independent; a guess, until confidence is calibrated
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,8 @@ class Question:
     top: int = 10
     by: str = "moment"
     video: str | None = None
+    skip: int = 0
+    diversity: float = 0.0
 
     @property
     def needs_encoder(self) -> bool:
@@ -75,10 +76,13 @@ def answer(features: Features, question: Question) -> Answer:
     Raises:
         UsageError, IndexMissing, FingerprintMismatch: as their names say.
     """
-    if question.by not in ("moment", "video") or question.top < 1:
+    if question.by not in ("moment", "video") or question.top < 1 or question.skip < 0:
         raise UsageError(
-            f"expected by 'moment' or 'video' and top of at least 1, got {question.by = } and {question.top = }."
+            "expected by 'moment' or 'video', top of at least 1 and skip of at least 0, got "
+            f"{question.by = }, {question.top = } and {question.skip = }."
         )
+    if not 0 <= question.diversity <= 1:
+        raise UsageError(f"--diverse {question.diversity:g}: expected 0 (the best) to 1 (the most different).")
     row = features.store.find_video(question.video) if question.video is not None else None
     return _alike(features, question, row) if question.by_likeness else _listed(features, question, row)
 
@@ -90,8 +94,8 @@ def embedded(features: Features, question: Question, like: np.ndarray | None) ->
             f"encoder {features.spec} sees clips, not sentences and not single pictures.\n"
             "Search its features with footage of the archive (--like VIDEO@START-END), or choose one with text by --encoder."
         )
-    image = Path(question.image) if question.image is not None else None
-    query = Query(as_texts(question.text), image, like, tuple(question.without))
+    weight = weighed(question.like)[1] if question.like is not None else 1.0
+    query = Query(as_texts(question.text), question.image, like, tuple(question.without), weight)
     return query.embed(lambda: features.encoder)
 
 
@@ -111,23 +115,32 @@ def _alike(features: Features, question: Question, row: VideoRow | None) -> Answ
     if scan is not None or example is not None:
         allowed = scan.ids(row.video_id if row else None) if scan else None
         held = Held(allowed, None if example is None else example.segment_id)
-    only, looks = ([row.video_id], looks_in(row)) if row else (None, None)
-    found = search(features.store, features.slug, index, vector, top=question.top, by=question.by, only=only, held=held)
+    only = [row.video_id] if row else None
+    found = search(
+        features.store,
+        index,
+        vector,
+        top=question.skip + question.top,
+        by=question.by,
+        only=only,
+        held=held,
+        diversity=question.diversity,
+    )
     path_of = {row.video_id: row.path for row in features.store.videos()}
     hits = [
-        Hit(rank, v, path_of[v], m.start_s, m.end_s, score, index.null.confidence(vector, score, looks))
-        for rank, (v, m, score) in enumerate(found, 1)
+        Hit(rank, f.video_id, path_of[f.video_id], f.moment.start_s, f.moment.end_s, f.score, f.confidence)
+        for rank, f in enumerate(found, 1)
     ]
     if values is not None:
         hits = _by_largest(hits, values)
     notes = [scan.why_nothing()] if scan is not None and not scan.passed else []
     notes += [values.why_nothing()] if values is not None and found and not hits else []
-    if index.is_stale(features.store):
+    if index.stale:
         notes.append(
-            "The archive has changed since its index was built; newer videos are not found. "
+            f"{index.missing} of {len(features.store.video_ids(features.slug))} videos are newer than the index and are not found. "
             f"Run: nightreel index {features.store.root}"
         )
-    return Answer(hits, features.spec, tuple(notes))
+    return Answer(hits[question.skip :], features.spec, tuple(notes))
 
 
 def _by_largest(hits: Sequence[Hit], scan: Scan) -> list[Hit]:
@@ -147,15 +160,16 @@ def _by_largest(hits: Sequence[Hit], scan: Scan) -> list[Hit]:
 
 def _listed(features: Features, question: Question, row: VideoRow | None) -> Answer:
     scan = Scan(features.store, features.slug, question.where, question.sort)
-    found = nsmallest(question.top, _candidates(scan, question, row))
+    found = nsmallest(question.skip + question.top, _candidates(scan, question, row))[question.skip :]
     path_of = {row.video_id: row.path for row in features.store.videos()} if found else {}
     hits = [
         Hit(rank, video_id, path_of[video_id], start_s, end_s, 0.0 - order, None)
-        for rank, (order, _, video_id, start_s, end_s) in enumerate(found, 1)
+        for rank, (order, _, video_id, start_s, end_s) in enumerate(found, question.skip + 1)
     ]
-    notes = [] if hits else [scan.why_nothing()]
+    notes = [] if hits or scan.passed else [scan.why_nothing()]
     if scan.passed > len(hits) and question.by == "moment":
-        notes = [f"{scan.passed} of {scan.seen} segments pass; the first {len(hits)} are shown. More with --top."]
+        shown = f"{question.skip + 1} to {question.skip + len(hits)}" if hits else "none"
+        notes = [f"{scan.passed} of {scan.seen} segments pass; {shown} are shown. More with --top, or --skip."]
     return Answer(hits, features.spec, tuple(notes))
 
 
@@ -168,7 +182,7 @@ def _candidates(scan: Scan, question: Question, row: VideoRow | None) -> Iterato
         if question.by == "video":  # all segments of a video stand in one file
             _, first = np.unique(batch.video_id[best].astype(str), return_index=True)
             best = best[np.sort(first)]
-        for i in best[: question.top]:
+        for i in best[: question.skip + question.top]:
             at = place + int(i)
             yield float(order[i]), at, str(batch.video_id[i]), float(batch.start_s[i]), float(batch.end_s[i])
         place += len(batch)

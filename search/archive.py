@@ -17,6 +17,7 @@ from ..extract.encoders.base import Encoder
 from ..extract.encoders.registry import slug
 from ..extract.errors import UsageError
 from ..extract.store import Store
+from ..index.build import Progress, Settings, no_progress
 from ..index.choose import choose_encoder, choose_motion_encoder, encoders_with_features, require_encoder
 from ..index.open import VectorIndex
 from .answer import Answer, Question, answer, embedded, looks_in
@@ -100,16 +101,19 @@ class Archive:
             if question.needs_encoder:
                 _ = features.encoder
 
-    def build_index(self) -> dict[str, Any]:
-        """Build or rebuild the index for sentences; see `nightreel.index.build.build_index` for the keys."""
-        return self.features().build_index()
+    def build_index(self, settings: Settings = Settings()) -> dict[str, Any]:  # noqa: B008
+        """Bring the index for sentences up to date; see `nightreel.index.build.build_index` for the keys."""
+        return self.features().build_index(settings)
 
-    def build_indexes(self) -> list[dict[str, Any]]:
-        """Build or rebuild the indexes of all encoders, or of the one asked for."""
+    def build_indexes(
+        self,
+        settings: Settings = Settings(),  # noqa: B008
+        progress: Progress = no_progress,
+    ) -> list[dict[str, Any]]:
+        """Bring the indexes of all encoders, or of the one asked for, up to date."""
         slugs = [self._asked] if self._asked else list(encoders_with_features(self.store))
-        return [
-            self._features.setdefault(name, Features(self.store, name, self.device)).build_index() for name in slugs
-        ]
+        every = [self._features.setdefault(name, Features(self.store, name, self.device)) for name in slugs]
+        return [features.build_index(settings, progress) for features in every]
 
     def search(
         self,
@@ -123,11 +127,13 @@ class Archive:
         video: str | None = None,
         where: str | None = None,
         sort: str | None = None,
+        skip: int = 0,
+        diversity: float = 0.0,
     ) -> list[Hit]:
         """The moments (or videos) that fit best.
 
         Args:
-            text: one sentence or several; several are averaged.
+            text: one sentence or several; several are averaged. Any part may end with a weight: `a dog^2`.
             image: a picture to look like.    like: `VIDEO@START-END`, footage of this archive to look like; alone it is
                 looked for in the features of clips, if there are any. What it shows itself is left out of the hits.
             without: sentences to stay away from.
@@ -136,14 +142,17 @@ class Archive:
             where: an SQL expression over columns of segments and videos; hits consist of segments that pass it. Without
                 anything to look like, the segments that pass.
             sort: rank by this column (or expression), largest first; with something to look like, the `top` most alike.
+            skip: leave out so many of the best: the next page.
+            diversity: 0 to 1, how much hits that look like better ones fall back.
 
         Raises:
             UsageError, IndexMissing, FingerprintMismatch: as their names say.
         """
-        return self.ask(Question(text, image, like, without, where, sort, top, by, video)).hits
+        return self.ask(Question(text, image, like, without, where, sort, top, by, video, skip, diversity)).hits
 
     def ask(self, question: Question) -> Answer:
-        """As `search`, with the encoder that was used and what else there is to say."""
+        """As `search`, with the encoder that was used and what else there is to say; sees what others have committed since."""
+        self.store.refresh()
         return answer(self.features(question), question)
 
     def ground(self, video: str, text: str | Sequence[str], *, top: int = 5) -> Grounding:
@@ -162,9 +171,11 @@ class Archive:
             )
         vector = self.embed(text)
         null, looks = features.null(), looks_in(row)
+        rows = segments.embedding.astype(np.float32)
+        found = moments_in(rows, segments.start_s, segments.end_s, vector, top)
         hits = [
             Hit(rank, row.video_id, row.path, m.start_s, m.end_s, m.score, null.confidence(vector, score, looks))
-            for rank, (m, score) in enumerate(moments_in(segments, vector, top), 1)
+            for rank, (m, score) in enumerate(found, 1)
         ]
         best = hits[0].confidence if hits else None
         return Grounding(row.video_id, row.path, hits, best is None or best < NO_MATCH_BELOW)

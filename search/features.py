@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from ..extract.commits import State
 from ..extract.encoders.base import Encoder
 from ..extract.encoders.registry import load_encoder
 from ..extract.errors import Refused, UsageError
 from ..extract.fingerprint import MODEL_KEYS, require_same
 from ..extract.segment import Segments
 from ..extract.store import Store
-from ..index.build import build_index
+from ..index.build import Progress, Settings, build_index, no_progress
+from ..index.manifest import stamp
 from ..index.open import VectorIndex, open_index
 from ..index.stats import Accumulator, NullStats
 from .query import parse_span
@@ -26,6 +28,7 @@ class Features:
     def __init__(self, store: Store, slug: str, device: str = "auto") -> None:
         self.store, self.slug, self.device = store, slug, device
         self._index: VectorIndex | None = None
+        self._seen: tuple[State, object] | None = None
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -56,20 +59,21 @@ class Features:
 
     @property
     def index(self) -> VectorIndex:
-        """The index; raises `IndexMissing` if there is none."""
-        if self._index is None:
-            self._index = open_index(self.store, self.slug)
+        """The index, opened anew when the archive or the index has changed; raises `IndexMissing` if there is none."""
+        seen = (self.store.state, stamp(self.store, self.slug))
+        if self._index is None or self._seen is None or self._seen[0] is not seen[0] or self._seen[1] != seen[1]:
+            self._index, self._seen = open_index(self.store, self.slug), seen
         return self._index
 
-    def build_index(self) -> dict[str, Any]:
-        """Build or rebuild the index; see `nightreel.index.build.build_index` for the keys."""
+    def build_index(self, settings: Settings = Settings(), progress: Progress = no_progress) -> dict[str, Any]:  # noqa: B008
+        """Bring the index up to date; see `nightreel.index.build.build_index` for the keys."""
         self._index = None
-        return build_index(self.store, self.slug)
+        return build_index(self.store, self.slug, settings, lambda: self.encoder, progress)
 
     def null(self) -> NullStats:
         """The index's null distribution, or one from the first `NULL_SAMPLE` stored segments."""
         try:
-            return self.index.null
+            return self.index.null.segments
         except Refused:  # grounding needs no index; what is wrong with it is told by `search`
             null = Accumulator(int(self.fingerprint["dim"]))
             for batch in self.store.segments(self.slug):

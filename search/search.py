@@ -1,40 +1,45 @@
 """From a query vector to ranked hits: FAISS finds the videos, the stored curve of each video finds the moments.
 
-Frame hits are grouped by video, not merged across gaps by a threshold (that glues everything together through weak
-hits); each shortlisted video's whole curve then goes through `find_moments`, the same function as `ground`.
+Hits of all granularities only say which videos to look into. Each is then scored by its own vectors (`index/score.py`), and its whole
+curve goes through `find_moments`, the same function as `ground`; frames are never merged across gaps by a threshold (that glues
+everything together through weak hits).
 
-Moments of different videos are ranked by raw inner products: the mean of the `PEAK` best frames inside the moment. A
-mean, so that a long video does not win by having more chances; of few frames, so that one good look is enough.
+Videos are ranked by the score of the whole, moments by the mean of the `PEAK` best inner products inside them: a mean, so that
+one lucky frame is not enough. Both are lowered for hubs, which are near to everything.
 
 With `Held`, only some segments have a say: others are neither found, nor scored, nor part of a moment, which ends where the
 next one does not follow on. So whatever is asked of segments holds in every second of a hit.
 
-Costs one FAISS query, and per shortlisted video (20 at least) one row group read and its grounding: 25 ms together for
-half an hour of D = 384 (60 such videos: top 1 in 0.8 s, top 10 in 1.5 s on two cores).
+Costs one FAISS query per granularity, 2 to 5 ms per shortlisted video (20 at least) to read and score it, and the grounding of those
+that can be among the answers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ..extract.segment import ROW_BITS, Segments, segment_ids
+from ..extract.segment import ROW_BITS
 from ..extract.store import Store
+from ..index.levels import pooled, windows
 from ..index.open import VectorIndex
+from ..index.score import level_scores, video_score
 from .curve import GAP_S, cells
+from .diverse import diverse
 from .ground import find_moments
 from .moment import Moment, nms
+from .query import unit
 
 Vector = npt.NDArray[np.float32]
+Seconds = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 
 PEAK = 3
 SHORTLIST = 3  # videos looked into per result asked for ...
 SHORTLIST_LEAST = 20  # ... and at least
-FRAMES_PER_VIDEO = 64  # frame hits fetched per video of the shortlist
-MOST_FRAMES = 100_000  # ... and where few videos own them all, no more than this
 MOMENTS_PER_VIDEO = 5
+POOL = 50  # hits at least among which diversity chooses, the same for the first pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Hit:
         rank: from 1.    video_id, path: which video.    start_s, end_s: half-open span, seconds.
         score: higher is better. From `search` an inner product of query and footage, comparable within one query; from
             `ground` the moment's excess mass (`find_moments`), comparable within one query and video; with `sort` its number.
-        confidence: 0 to 1, see `NullStats.confidence`; None where no null distribution is known.
+        confidence: 0 to 1; from `search` the video's, see `index/null.py`; from `ground` the moment's. None where nothing is known.
     """
 
     rank: int
@@ -78,45 +83,28 @@ class Held:
 ALL = Held()
 
 
-def shortlist(
-    store: Store, slug: str, index: VectorIndex, query: Vector, videos: int, allowed: Ids | None = None
-) -> list[str]:
-    """Ids of the videos with the best frames (of those `allowed`), best first, at most `videos`; removed ones do not appear.
-
-    One long video may own all of the best frames, so more are fetched until there are enough videos.
-    """
-    video_of = {int(segment_ids(v, 1)[0]) >> ROW_BITS: v for v in store.video_ids(slug)}
-    there = index.size if allowed is None else len(allowed)
-    owners = len(video_of) if allowed is None else len(np.unique(allowed >> ROW_BITS))
-    frames = videos * FRAMES_PER_VIDEO
-    while True:
-        _, ids = index.search(query, frames, allowed)  # best first
-        found = dict.fromkeys(video_of[high] for high in (ids >> ROW_BITS).tolist() if high in video_of)
-        if len(found) >= min(videos, owners) or frames >= min(there, MOST_FRAMES):
-            return list(found)[:videos]
-        frames *= 8
-
-
-def moments_in(segments: Segments, query: Vector, top: int, *, cut_at_gaps: bool = False) -> list[tuple[Moment, float]]:
+def moments_in(
+    vectors: Vector, start_s: Seconds, end_s: Seconds, query: Vector, top: int, *, cut_at_gaps: bool = False
+) -> list[tuple[Moment, float]]:
     """The moments of one video that answer a query, best first, each with its raw score (see the module).
 
     Args:
+        vectors: (T, D) float32 of its segments.    start_s, end_s: (T,) their spans.
         cut_at_gaps: where a moment bridges time that no segment covers, its pieces stand for it, each with its own score.
     """
-    features = segments.embedding.astype(np.float32)  # (T, D)
-    scores = features @ query  # (T,)
-    moments = find_moments(scores, segments.start_s, segments.end_s, features=features, query=query, top=top)
+    scores = vectors @ query  # (T,)
+    moments = find_moments(scores, start_s, end_s, features=vectors, query=query, top=top)
     if cut_at_gaps:
-        moments = list(dict.fromkeys(piece for moment in moments for piece in pieces(moment, segments)))
-    return [(m, peak_score(scores, segments, m)) for m in moments]
+        moments = list(dict.fromkeys(piece for moment in moments for piece in pieces(moment, start_s, end_s)))
+    return [(m, peak_score(scores, start_s, end_s, m)) for m in moments]
 
 
-def pieces(moment: Moment, segments: Segments) -> list[Moment]:
+def pieces(moment: Moment, start_s: Seconds, end_s: Seconds) -> list[Moment]:
     """A moment without the time inside it that no segment covers, in time order."""
-    covered_s = np.maximum.accumulate(segments.end_s)
-    breaks = np.flatnonzero(segments.start_s[1:] > covered_s[:-1] + GAP_S)
-    starts = np.maximum(segments.start_s[np.append(0, breaks + 1)], moment.start_s)
-    ends = np.minimum(covered_s[np.append(breaks, len(segments) - 1)], moment.end_s)
+    covered_s = np.maximum.accumulate(end_s)
+    breaks = np.flatnonzero(start_s[1:] > covered_s[:-1] + GAP_S)
+    starts = np.maximum(start_s[np.append(0, breaks + 1)], moment.start_s)
+    ends = np.minimum(covered_s[np.append(breaks, len(start_s) - 1)], moment.end_s)
     return [Moment(float(s), float(e), moment.score) for s, e in zip(starts, ends, strict=True) if e - s > GAP_S]
 
 
@@ -126,42 +114,134 @@ def disjoint(moments: list[tuple[Moment, float]]) -> list[tuple[Moment, float]]:
     return [(moment, score) for moment, score in moments if moment in kept]
 
 
-def peak_score(scores: Vector, segments: Segments, moment: Moment) -> float:
+def peak_score(scores: Vector, start_s: Seconds, end_s: Seconds, moment: Moment) -> float:
     """Mean of the `PEAK` best scores of the segments in a moment: those whose own share of the time (`cells`) is, so that a
     clip which only laps into it does not count."""
-    left, right = cells(segments.start_s, segments.end_s)
+    left, right = cells(start_s, end_s)
     middle = (left + right) / 2
     inside = (middle >= moment.start_s) & (middle < moment.end_s)
     return float(np.sort(scores[inside])[-PEAK:].mean())
 
 
+@dataclass(frozen=True)
+class Look:
+    """One candidate video, looked into.
+
+    Attributes:
+        video_id; vectors (T, D) float32, start_s, end_s (T,) and scores (T,) of its segments that have a say.
+        score: the video's as a whole (`index/score.py`), hubs lowered.    penalty: by how much.
+        bound: no moment of it scores higher.
+    """
+
+    video_id: str
+    vectors: Vector
+    start_s: Seconds
+    end_s: Seconds
+    scores: Vector
+    score: float
+    penalty: float
+    bound: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """A moment of a video with its score, its video's confidence, and what it looks like: (D,) float32, unit norm."""
+
+    video_id: str
+    moment: Moment
+    score: float
+    confidence: float
+    vector: Vector
+
+
+def look(store: Store, index: VectorIndex, video_id: str, query: Vector, held: Held = ALL) -> Look | None:
+    """A video's segments and scores; None if none of them has a say."""
+    video = index.video(video_id)
+    if video is None or held is not ALL:  # newer than the index; or windows are made of what has a say
+        segments = store.segments_of(index.header["encoder"], video_id)
+        segments = segments[held.has(segments.segment_id)]
+        if not len(segments):
+            return None
+        vectors, start_s, end_s = segments.embedding.astype(np.float32), segments.start_s, segments.end_s
+        edges = [windows(start_s, end_s, level) for level in index.levels]
+        at = [(first, after, pooled(vectors, first, after)[1]) for first, after in edges]
+    else:
+        vectors, start_s, end_s, at = video.vectors.astype(np.float32), video.start_s, video.end_s, video.at
+    scores = vectors @ query
+    left, right = cells(start_s, end_s)
+    penalty = index.penalty(video_id)
+    spread = index.null.spread(query[None])
+    whole = video_score(level_scores(scores[None], at), float((right - left).sum()), spread, index.levels)
+    bound = float(np.sort(scores)[-PEAK:].max()) - penalty
+    return Look(video_id, vectors, start_s, end_s, scores, float(whole[0]) - penalty, penalty, bound)
+
+
 def search(
     store: Store,
-    slug: str,
     index: VectorIndex,
     query: Vector,
     *,
     top: int,
     by: str,
-    only: Iterable[str] | None = None,
+    only: Sequence[str] | None = None,
     held: Held = ALL,
-) -> list[tuple[str, Moment, float]]:
-    """(video id, moment, score), best first, at most `top`; `by` is `moment` or `video` (one moment per video).
+    diversity: float = 0.0,
+) -> list[Found]:
+    """The best moments, best first, at most `top`; `by` is `moment` or `video` (one moment per video).
 
     Args:
         only: search these video ids and no others.    held: which segments have a say.
+        diversity: 0 to 1, how much hits that look like better ones fall back (`diverse.py`).
     """
-    wanted = max(SHORTLIST * top, SHORTLIST_LEAST)
-    chosen = list(only) if only is not None else shortlist(store, slug, index, query, wanted, held.allowed)
-    found: list[tuple[str, Moment, float]] = []
-    for video_id in chosen:
-        segments = store.segments_of(slug, video_id)
-        if held is not ALL:
-            segments = segments[held.has(segments.segment_id)]
-        if len(segments):
-            most = max(MOMENTS_PER_VIDEO, 3 * top)  # overlaps fall away
-            moments = disjoint(moments_in(segments, query, most, cut_at_gaps=held is not ALL))
-            if by == "video":  # a video ranks by its best look, which need not be in its likeliest span
-                moments = [max(moments, key=lambda found: found[1])]
-            found += [(video_id, moment, score) for moment, score in moments]
-    return sorted(found, key=lambda hit: (-hit[2], hit[0], hit[1].start_s))[:top]
+    pool = top if diversity == 0 else max(POOL, top)
+    wanted = max(SHORTLIST * pool, SHORTLIST_LEAST)
+    chosen = only if only is not None else index.videos(query, wanted, held.allowed)
+    looks = [one for name in chosen if (one := look(store, index, name, query, held)) is not None]
+    among = len(looks) if only is not None else _videos_with_a_say(index, held)
+    scores = np.array([one.score for one in looks], np.float32)
+    confidence = index.null.confidence(query, scores, among)
+    pairs = list(zip(looks, confidence.tolist(), strict=True))
+    found = _best_videos(pairs, query, pool, held) if by == "video" else _best_moments(pairs, query, pool, held)
+    if diversity > 0 and found:
+        rows = diverse(np.array([f.score for f in found]), np.stack([f.vector for f in found]), top, diversity)
+        found = [found[int(row)] for row in rows]
+    return found
+
+
+def _best_videos(looks: list[tuple[Look, float]], query: Vector, top: int, held: Held) -> list[Found]:
+    """Videos by the score of the whole, each with its best moment: the one with the best look, which need not be its likeliest."""
+    ranked = sorted(looks, key=lambda pair: (-pair[0].score, pair[0].video_id))[:top]
+    out = []
+    for one, confidence in ranked:
+        moments = _moments(one, query, MOMENTS_PER_VIDEO, held)
+        moment, _ = max(moments, key=lambda found: found[1])
+        out.append(Found(one.video_id, moment, one.score, confidence, _likeness(one, moment)))
+    return out
+
+
+def _best_moments(looks: list[tuple[Look, float]], query: Vector, top: int, held: Held) -> list[Found]:
+    """Moments by their own score. Videos are looked into in the order of what they can reach at most, and no further than needed."""
+    out: list[Found] = []
+    for one, confidence in sorted(looks, key=lambda pair: (-pair[0].bound, pair[0].video_id)):
+        if len(out) == top and out[-1].score >= one.bound:
+            break
+        for moment, score in _moments(one, query, max(MOMENTS_PER_VIDEO, 3 * top), held):  # overlaps fall away
+            out.append(Found(one.video_id, moment, score - one.penalty, confidence, _likeness(one, moment)))
+        out = sorted(out, key=lambda hit: (-hit.score, hit.video_id, hit.moment.start_s))[:top]
+    return out
+
+
+def _moments(one: Look, query: Vector, most: int, held: Held) -> list[tuple[Moment, float]]:
+    return disjoint(moments_in(one.vectors, one.start_s, one.end_s, query, most, cut_at_gaps=held is not ALL))
+
+
+def _likeness(one: Look, moment: Moment) -> Vector:
+    """(D,) the mean of a moment's segments, unit norm."""
+    inside = (one.end_s > moment.start_s) & (one.start_s < moment.end_s)
+    return unit(one.vectors[inside].mean(0))
+
+
+def _videos_with_a_say(index: VectorIndex, held: Held) -> int:
+    if held.allowed is None:
+        return sum(int(part.alive.sum()) for part in index.parts)
+    return len(np.unique(held.allowed >> ROW_BITS))

@@ -72,7 +72,7 @@ class Features:
 
 
 class FrameEncoder(Protocol):
-    """Frames in, unit vectors out.
+    """Frames in, unit vectors out. One that wants short texts inside captions is also `Templated`.
 
     Attributes:
         spec: canonical `family:name[@weights]`, aliases resolved.
@@ -131,6 +131,25 @@ class ClipEncoder(Protocol):
 
 
 Encoder = FrameEncoder | ClipEncoder
+
+
+@runtime_checkable
+class Templated(Protocol):
+    """A frame encoder that learned from captions of a kind, and so takes a bare word or two best inside of one.
+
+    Attributes:
+        templates: captions with `{}` in the place of the words; `{}` alone among them is the words as they are.
+    """
+
+    templates: tuple[str, ...]
+
+
+BARE = ("{}",)  # the template of encoders that have no say in it
+
+
+def templates_of(encoder: FrameEncoder) -> tuple[str, ...]:
+    """The templates for short texts; an encoder need not have any."""
+    return encoder.templates if isinstance(encoder, Templated) else BARE
 
 
 def own_columns(encoder: Encoder) -> tuple[str, ...]:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 TEXT_CHUNK = 256
 
+# How captions begin that these models learned from (Radford et al. 2021, section 3.1.4); for short queries only, so they are no
+# part of the fingerprint.
+TEMPLATES = ("{}", "a photo of {}.", "a video of {}.")
+
 # Licence of the weights, by prefix of the model's name; what is not here is "unknown", never guessed.
 LICENCES = {"PE-Core-": "Apache-2.0"}
 OPENAI_LICENCE = "MIT"
@@ -76,9 +80,11 @@ class OpenClipEncoder:
 
     Attributes:
         preprocessing: what happens to a frame before the network.    geometry: the part of it that concerns size.
+        templates: captions for short texts; see `base.Templated`.
     """
 
     has_text = True
+    templates = TEMPLATES
 
     def __init__(
         self,

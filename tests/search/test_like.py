@@ -58,8 +58,8 @@ def jumps(reel: Reel, monkeypatch: pytest.MonkeyPatch) -> Reel:
     def refuse(spec: str, device: str) -> None:
         raise AssertionError(f"{spec} is loaded")
 
-    monkeypatch.setattr("nightreel.search.features.load_encoder", refuse)
     Archive(reel.root).build_indexes()
+    monkeypatch.setattr("nightreel.search.features.load_encoder", refuse)
     return reel
 
 

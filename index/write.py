@@ -1,0 +1,159 @@
+"""Write a part: one pass over its videos to sample, one to fill; nothing is held but a sample and the index that is being filled."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from ..extract.files import time_ordered_id, write_atomic
+from .hubs import hubness
+from .kinds import FLAT_BELOW, Kind, kinds
+from .levels import SEGMENT, Floats, Level, pooled, windows
+from .manifest import Entry, describe
+from .part import Table
+from .reading import Footage
+from .score import WEIGHTS
+from .train import sample_size, trained
+from .tune import POOL, Best, held_out
+
+BLOCK = 16_384  # vectors given to FAISS at once
+
+Read = Callable[[], Iterable[Footage]]  # the videos of the part; called twice
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a part is to be: `counts` is level -> rows, `probes` (P, D) for hubs, `sentences` (P, D) to tune with, `device` to train on."""
+
+    levels: Sequence[Level]
+    counts: dict[str, int]
+    kind: Kind
+    probes: Floats
+    sentences: Floats
+    dim: int
+    device: str = "auto"
+
+    def kind_of(self, level: Level) -> Kind:
+        """Levels with few rows are kept exactly."""
+        return kinds(self.dim)[0] if self.counts[level.name] < FLAT_BELOW else self.kind
+
+
+class _Filling:
+    """One level while it is filled."""
+
+    def __init__(self, plan: Plan, level: Level, sample: Floats, rng: np.random.Generator) -> None:
+        self.level, self.kind = level, plan.kind_of(level)
+        self.best = Best(held_out(plan.sentences, sample, rng))
+        self.index = trained(self.kind, plan.counts[level.name], sample, plan.device)
+        self.rows: list[int] = []
+        self.norms: list[Floats] = [np.zeros(0, np.float32)]
+        self.left_out: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
+        self._waiting: list[Floats] = []
+        self._total = self._waits = 0
+
+    def add(self, vectors: Floats, norms: Floats) -> None:
+        self.norms.append(norms)
+        bad = np.flatnonzero(~vectors.any(axis=1))
+        if len(bad):
+            self.left_out.append(bad + self._total)
+        self.rows.append(len(vectors))
+        self._total += len(vectors)
+        self._waiting.append(vectors)
+        self._waits += len(vectors)
+        if self._waits >= BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waits:
+            block = np.ascontiguousarray(np.concatenate(self._waiting))
+            self.index.add(block)
+            self.best.add(block)
+            self._waiting, self._waits = [], 0
+
+
+def write_part(
+    folder: Path, plan: Plan, read: Read, step: Callable[[int], None]
+) -> tuple[Entry, Table, dict[str, Best]]:
+    """Write the files of a new part.
+
+    Args:
+        step: told how many segments were done since the last time, twice over all.
+
+    Returns:
+        Its entry for the manifest, untuned; its table; and the truth of each level's held-out queries.
+    """
+    rng = np.random.default_rng(0)
+    samples = _samples(plan, read, rng, step)
+    fillings = [_Filling(plan, level, samples.pop(level.name), rng) for level in plan.levels]
+    names, versions_, hubs = [], [], []
+    weights = np.array([WEIGHTS[level.name] for level in plan.levels], np.float32)
+    spans = [np.zeros((0, 2))]
+    for footage in read():
+        best = []
+        for filling in fillings:
+            vectors, norms = pooled(footage.vectors, *windows(footage.start_s, footage.end_s, filling.level))
+            filling.add(footage.vectors if filling.level is SEGMENT else vectors, norms)
+            best.append((plan.probes @ vectors.T).max(1))
+        spans.append(np.stack([footage.start_s, footage.end_s], axis=1))
+        names.append(footage.video_id)
+        versions_.append(footage.version)
+        hubs.append(hubness(weights @ np.stack(best) / weights.sum()))
+        step(len(footage.vectors))
+    part_id = time_ordered_id()
+    entry: Entry = {"id": part_id, "dim": plan.dim, "levels": {}}
+    first, left_out = {}, {}
+    for filling in fillings:
+        filling.flush()
+        name, index = filling.level.name, filling.index
+        path = folder / f"{part_id}.{name}.faiss"
+        write_atomic(path, partial(_write_index, index))
+        first[name] = np.concatenate([np.zeros(1, np.int64), np.cumsum(filling.rows, dtype=np.int64)])
+        left_out[name] = np.concatenate(filling.left_out)
+        kind = {"kind": filling.kind.name, "exact": filling.kind.exact, "vectors": int(index.ntotal)}
+        entry["levels"][name] = describe(path, **kind, probes=1, factor=1)
+        filling.index = None  # written; the memory is the next one's
+    table = Table(names, versions_, np.array(hubs, np.float32), first, left_out)
+    path = folder / f"{part_id}.videos.parquet"
+    write_atomic(path, lambda temporary: pq.write_table(table.to_arrow(), temporary, compression="zstd"))
+    entry["videos"] = describe(path, count=len(names))
+    every = [of_video for filling in fillings for of_video in filling.norms]
+    for key, array in (("spans", np.concatenate(spans)), ("norms", np.concatenate(every))):
+        path = folder / f"{part_id}.{key}.npy"
+        write_atomic(path, partial(_write_array, array))
+        entry[key] = describe(path)
+    return entry, table, {filling.level.name: filling.best for filling in fillings}
+
+
+def _write_index(index: Any, path: Path) -> None:
+    import faiss
+
+    faiss.write_index(index, str(path))
+
+
+def _write_array(array: npt.NDArray[Any], path: Path) -> None:
+    with open(path, "wb") as handle:
+        np.save(handle, array, allow_pickle=False)
+
+
+def _samples(plan: Plan, read: Read, rng: np.random.Generator, step: Callable[[int], None]) -> dict[str, Floats]:
+    """Level -> (N, D) to train on and to make held-out queries of: the same share of every video."""
+    share = {}
+    for level in plan.levels:
+        count = plan.counts[level.name]
+        share[level.name] = max(sample_size(count, plan.kind_of(level)), min(count, POOL)) / max(count, 1)
+    parts: dict[str, list[Floats]] = {level.name: [np.zeros((0, plan.dim), np.float32)] for level in plan.levels}
+    for footage in read():
+        for level in plan.levels:
+            first, after = windows(footage.start_s, footage.end_s, level)
+            chosen = rng.random(len(first)) < share[level.name]
+            if chosen.any():
+                single = level is SEGMENT
+                rows = footage.vectors[chosen] if single else pooled(footage.vectors, first[chosen], after[chosen])[0]
+                parts[level.name].append(rows[rows.any(axis=1)])
+        step(len(footage.vectors))
+    return {name: np.concatenate(rows) for name, rows in parts.items()}

@@ -1,0 +1,63 @@
+"""Hubs: what is near to everything is lowered, all else keeps its score to the last bit."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from nightreel.index.build import build_index
+from nightreel.index.hubs import CUT, LEAST, cut_of, hubness, penalties
+from nightreel.index.open import open_index
+
+DIM, VIDEOS = 24, 30
+
+
+def test_hubness_is_the_mean_with_the_twentieth_that_likes_it_best() -> None:
+    scores = np.arange(40, dtype=np.float32) / 40
+    assert hubness(np.random.default_rng(0).permutation(scores)) == pytest.approx((39 / 40 + 38 / 40) / 2)
+    assert hubness(np.array([0.3, 0.1], np.float32)) == pytest.approx(0.3)  # one at least
+    assert hubness(np.zeros(0, np.float32)) == 0.0
+
+
+def test_cut_and_penalty_by_hand() -> None:
+    values = np.array([0.1] * 10 + [0.2] * 10 + [0.3] * 10 + [2.0])  # the median is 0.2, and the deviation from it 0.1
+    cut = cut_of(values)
+    assert cut == pytest.approx(0.2 + CUT * 1.4826 * 0.1)
+    assert penalties(values, cut)[-1] == pytest.approx(2.0 - cut)
+    assert not penalties(values, cut)[:-1].any()
+    assert cut_of(np.full(50, 0.2)) == pytest.approx(0.2 + CUT * 1e-3)  # equal ones have a little room
+
+
+def test_few_videos_have_no_hubs() -> None:
+    values = np.r_[np.full(LEAST - 2, 0.1), 9.0]
+    assert cut_of(values) == cut_of(np.zeros(0)) == np.inf
+    assert not penalties(values, cut_of(values)).any()
+    assert np.isfinite(cut_of(np.r_[values, 0.1]))
+
+
+@pytest.fixture
+def with_slate(make_archive: Callable[..., Any]) -> Any:
+    """Videos that each show something of their own, and a slate: the mean of all of them."""
+    archive, rng = make_archive("rand", dim=DIM, spec="toy", has_text=False), np.random.default_rng(0)
+    shown = rng.normal(size=(VIDEOS, DIM)) + 1.5
+    for n, vector in enumerate(shown):
+        archive.add(f"{n}.mp4", vector + 0.3 * rng.normal(size=(4, DIM)))
+    archive.add("slate.mp4", np.repeat(shown.mean(0)[None], 4, axis=0))
+    return archive
+
+
+def test_a_slate_is_lowered_and_others_are_not(with_slate: Any) -> None:
+    build_index(with_slate.store, "rand")
+    index = open_index(with_slate.store, "rand")
+    id_of = sys.modules["archives"].id_of
+    assert index.penalty(id_of("slate.mp4")) > 0.02
+    assert [index.penalty(id_of(f"{n}.mp4")) for n in range(VIDEOS)] == [0.0] * VIDEOS
+    assert index.penalty("of another archive") == 0.0
+
+
+def test_a_removed_slate_is_no_hub_any_more(with_slate: Any) -> None:
+    build_index(with_slate.store, "rand")
+    slate = sys.modules["archives"].id_of("slate.mp4")
+    with_slate.remove(slate)
+    assert open_index(with_slate.store, "rand").penalty(slate) == 0.0
