@@ -130,10 +130,11 @@ def index(
 ) -> None:
     """Bring the index that `search` needs up to date with the archive: of every encoder, or of the one named.
 
-    Only what is new is added, so run it after each `extract`; removed videos are never found, also without it. Small archives are
-    searched exactly; beyond 100 000 vectors the most exact kind that fits into --memory is chosen, tuned to --recall on
-    queries that are not in it, and what it finds and how fast it is are measured. Another --memory or --recall builds it anew.
-    Sentences about everyday things are embedded once, to know what a query finds by chance; that needs the encoder's weights.
+    Only what is new is added, so run it after each `extract`; removed videos are never found, also without it. Small archives
+    are searched exactly; beyond 100 000 vectors the most exact kind that fits into --memory is chosen, tuned to --recall on
+    queries that are not in it, and what it finds and how fast it is are measured. Another --memory or --recall builds it
+    anew. Sentences about everyday things are embedded once, to know what a query finds by chance; that needs the encoder's
+    weights.
     """
     from .index.build import Settings
     from .report import index_line, index_progress
@@ -192,9 +193,10 @@ def search(
 ) -> None:
     """Find moments by sentence, picture or example, or list footage by what is known of it.
 
-    The encoder of the archive's features is found from the archive. Several sentences, --image and --like are added up; any of them
-    and --not may end with a weight, as in 'a dog on a beach^2'. `confidence`, 0 to 1, is the share of everyday sentences whose
-    best video stands out less than this one: it orders results well, but cannot tell whether the archive has what you look for.
+    The encoder of the archive's features is found from the archive. Several sentences, --image and --like are added up; any
+    of them and --not may end with a weight, as in 'a dog on a beach^2'. `confidence`, 0 to 1, is the share of everyday
+    sentences whose best video stands out less than this one: it orders results well, but cannot tell whether the archive has
+    what you look for.
 
     --like alone compares clips, so it finds what moves alike, and loads no model; what the example itself shows is left
     out. --where takes columns of the segments (start_s, end_s, time_s, luma, variance, motion_px, labels...) and of the
@@ -316,13 +318,17 @@ def failures(archive: ArchiveDir, json: Json = False) -> None:
 
 @app.command(epilog="Example: nightreel verify videos.reel")
 def verify(archive: ArchiveDir, json: Json = False) -> None:
-    """Check every committed file of the archive: checksums, columns, ids, spans. Exit 4 if something is wrong."""
+    """Check every committed file of the archive and its indexes: checksums, columns, ids, spans. Exit 4 if something is
+    wrong."""
     from .extract.store import Store
     from .extract.verify import verify as check
+    from .index.manifest import damage
     from .report import status
 
+    store = Store.open(archive)
     with status("verifying"):
-        found = check(Store.open(archive))
+        found = check(store)
+        found.problems += damage(store)
     if json:
         print_json({"clean": found.clean, **vars(found)})
     else:
@@ -374,19 +380,26 @@ def compact(
     """Give back the space of videos that were removed or extracted again, and sweep up after runs that were killed.
 
     Safe at any time, also beside other commands. Files are written anew without what no longer counts; the old ones are kept
-    for an hour, for searches under way, and deleted by a later `compact`, or at once with --now.
+    for an hour, for searches under way, and deleted by a later `compact`, or at once with --now. Indexes that hide something,
+    or consist of several parts, are built anew as one.
     """
     from dataclasses import asdict
 
     from .extract.compact import compact as give_back
     from .extract.store import Store
-    from .report import status
+    from .index.build import compact_indexes
+    from .report import index_line, index_progress, status
 
+    store = Store.open(archive)
     with status("compacting"):
-        done = give_back(Store.open(archive), now=now)
+        done = give_back(store, now=now)
+    with index_progress() as on_progress:
+        indexes = compact_indexes(store, on_progress)
     if json:
-        print_json(asdict(done))
+        print_json({**asdict(done), "indexes": indexes})
         return
+    for built in indexes:
+        typer.echo(index_line(built))
     typer.echo(
         f"{done.files_rewritten} files rewritten, {done.files_deleted} deleted, {done.orphans_deleted} left by killed runs "
         f"deleted: {abs(done.bytes_freed) / 1e6:.1f} MB {'less' if done.bytes_freed >= 0 else 'more'} on disk"

@@ -164,11 +164,14 @@ def info_text(info: dict[str, Any]) -> str:
             f"{e['bytes'] / 1e6:.1f} MB, {_sampling(e['sampling'])}, licence {e['licence']}"
         )
     for name, i in info["indexes"].items():
-        stale = f"; STALE: {i['missing_videos']} videos are not in it, run `nightreel index` again" if i["stale"] else ""
+        stale = (
+            f"; STALE: {i['missing_videos']} videos are not in it, run `nightreel index` again" if i["stale"] else ""
+        )
         hidden = f", {i['hidden']} hidden until `nightreel compact`" if i["hidden"] else ""
         lines.append(
             f"index {name}: {i['kind']}, {i['vectors']} vectors in {i['parts']} parts{hidden}, {i['bytes'] / 1e6:.1f} MB of "
-            f"{i['memory']}, recall@10 {i['recall_at_10']} of {i['recall_asked']:g} asked, {i['latency_ms_p50']} ms per query{stale}"
+            f"{i['memory']}, recall@10 {i['recall_at_10']} of {i['recall_asked']:g} asked, "
+            f"{i['latency_ms_p50']} ms per query{stale}"
         )
     return "\n".join(lines)
 

@@ -1,5 +1,5 @@
-"""Unit vectors like those of an archive, for measuring indexes: topics, videos within them, shots within those, all in a space of low
-intrinsic dimension. Uniform noise would be a caricature: in 512 dimensions nothing is near anything there."""
+"""Unit vectors like those of an archive, for measuring indexes: topics, videos within them, shots within those, all in a
+space of low intrinsic dimension. Uniform noise would be a caricature: in 512 dimensions nothing is near anything there."""
 
 import numpy as np
 
@@ -9,7 +9,8 @@ SHOT = 8  # vectors from one cut to the next
 
 
 class Made:
-    """`video(number)` gives (frames, dim) float16 of unit norm, always the same ones; `queries(count)` are near them, not of them."""
+    """`video(number)` gives (frames, dim) float16 of unit norm, always the same ones; `queries(count)` are near them, not of
+    them."""
 
     def __init__(self, dim: int = 512, frames: int = 500, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)

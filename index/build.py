@@ -1,15 +1,14 @@
 """`nightreel index`: bring an index up to date with its archive, by a new part for what is new.
 
     covered   a part has the rows of this video that count now: nothing to do
-    new       videos that no part has; together with those of small parts they become one new part, so that a night of many
-              small runs does not leave many small parts
+    new       videos that no part has; they become a new part, together with small parts that are not much larger
     dead      rows of videos that were removed or replaced since: hidden, until `compact` or until they are half of a part
 
 The old manifest stays in force until the new one has its name, so a build that is killed leaves nothing but files that nobody
 names. Two builds at once both finish; the manifest that is written last counts.
 
-A new part costs two passes over its videos, k-means (`train.py`), and N * lists * D * 2 operations to sort N vectors into lists. Memory:
-the part itself, 48 vectors per list to learn from, one Parquet file. Parts are cut at `PART_ROWS` segments.
+A new part costs two passes over its videos, k-means (`train.py`), and N * lists * D * 2 operations to sort N vectors into
+lists. Memory: the part itself, 48 vectors per list to learn from, one Parquet file. Parts are cut at `PART_ROWS` segments.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from ..extract.errors import Damaged
 from ..extract.fingerprint import MODEL_KEYS
 from ..extract.segment import ROW_BITS, segment_ids
 from ..extract.store import Store, utc_now
-from .chance import Chance, measure_chance
+from .chance import measure_chance
 from .kinds import DEFAULT_MEMORY, DEFAULT_RECALL, FLAT_BELOW, Kind, check_recall, choose_kind, kinds, parse_memory
 from .levels import SEGMENT, Level, levels_for, windows
 from .manifest import FORMAT_VERSION, Entry, Header, files_of, folder_of, publish, read_old
@@ -35,6 +34,7 @@ from .write import Plan, write_part
 
 PART_ROWS = 8_000_000  # of RaBitQ at D = 512: 1.1 GB while it is filled (all levels), and 1.6 GB of sample
 DEAD_SHARE = 0.5
+MERGED = 2.0  # a small part of up to so many times as many rows as are new is merged with them
 
 Progress = Callable[[str, int, int], None]  # what, done, of
 
@@ -61,7 +61,7 @@ def no_progress(what: str, done: int, of: int) -> None:
 def build_index(
     store: Store,
     slug: str,
-    settings: Settings = Settings(),  # noqa: B008
+    settings: Settings = Settings(),
     load: Callable[[], Encoder] | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
@@ -71,8 +71,8 @@ def build_index(
         load: the encoder, for probe sentences; without it footage stands in (`probes.py`).
 
     Returns:
-        The keys of `nightreel index --json`: name, kind, vectors, bytes, recall_at_10, latency_ms_p50, added and removed (vectors
-        since the last build), left_out (vectors without a direction), memory, recall_asked.
+        The keys of `nightreel index --json`: name, kind, vectors, bytes, recall_at_10, latency_ms_p50, added and removed
+        (vectors since the last build), left_out (vectors without a direction), memory, recall_asked.
 
     Raises:
         Damaged: two segments share an id, or features cannot be read.    UsageError: settings out of range.
@@ -88,12 +88,19 @@ def build_index(
         old.recall,
         old.levels,
     )
-    kept, todo = _divide(old.parts, now, anew)
-    sizes = {f.video_id: _rows(f, levels) for f in read_videos(store, slug, todo, embeddings=False)}
+    sizes: dict[str, tuple[int, ...]] = {}
+
+    def sized(names: set[str]) -> dict[str, tuple[int, ...]]:
+        for footage in read_videos(store, slug, names - set(sizes), embeddings=False):
+            sizes[footage.video_id] = _rows(footage, levels)
+        return sizes
+
+    kept, todo = _divide(old.parts, now, anew, sized)
+    sized(todo)
     kind = choose_kind(
         sum(sum(table.counts(now).values()) for _, table in kept) + sum(map(sum, sizes.values())), dim, room
     )
-    if _too_large(kept, kind, dim, room):
+    if _too_large(kept, kind, dim, room - kind.bytes * sum(map(sum, sizes.values()))):
         return build_index(store, slug, replace(settings, rebuild=True), load, progress)
     chance = measure_chance(store, slug, old, levels, load)
     entries = [dict(entry) for entry, _ in kept]
@@ -101,7 +108,9 @@ def build_index(
     tables = [table for _, table in kept]
     for names in _groups(sizes):
         counts = {level.name: sum(sizes[name][i] for name in names) for i, level in enumerate(levels)}
-        plan = Plan(levels, counts, kind, chance.probes.vectors, chance.probes.sentences, dim, settings.device)
+        plan = Plan(
+            levels, sorted(names), counts, kind, chance.probes.vectors, chance.probes.sentences, dim, settings.device
+        )
 
         def step(rows: int) -> None:
             nonlocal done
@@ -144,17 +153,37 @@ def build_index(
     return {**{key: header[key] for key in shown}, "added": added, "removed": removed}
 
 
+def compact_indexes(store: Store, progress: Progress = no_progress) -> list[dict[str, Any]]:
+    """Build anew, as one, every index that hides rows or has several parts of which not all are as large as they get."""
+    out = []
+    for slug in store.encoders():
+        old, now = read_old(store, slug), versions(store, slug)
+        tables = [table for _, table in old.parts]
+        if any(table.dead(now) for table in tables) or sum(table.rows() < PART_ROWS / 2 for table in tables) > 1:
+            out.append(build_index(store, slug, Settings(rebuild=True), progress=progress))
+    return out
+
+
 def _divide(
-    parts: Sequence[tuple[Entry, Table]], now: Mapping[str, str], anew: bool
+    parts: Sequence[tuple[Entry, Table]],
+    now: Mapping[str, str],
+    anew: bool,
+    sizes: Callable[[set[str]], Mapping[str, tuple[int, ...]]],
 ) -> tuple[list[tuple[Entry, Table]], set[str]]:
-    """The parts that stay, and the videos that a new part is for."""
+    """The parts that stay, and the videos that a new part is for.
+
+    Small parts that are not much larger than what is new are read again with it (as in a log-structured merge tree, O'Neil
+    1996), so their sizes grow geometrically: a thousand nights leave ten parts, and a row is read ten times in its life, not
+    a thousand.
+    """
     stay = [] if anew else [part for part in parts if part[1].dead(now) <= DEAD_SHARE * part[1].rows()]
     todo = set(now) - {name for _, table in stay for name in table.living(now)}
-    if todo:  # small parts are read again with what is new: one small part, never many
-        small = [part for part in stay if part[1].rows() < FLAT_BELOW]
-        if sum(table.rows() for _, table in small) < FLAT_BELOW or len(small) > 1:
-            stay = [part for part in stay if part not in small]
-            todo = set(now) - {name for _, table in stay for name in table.living(now)}
+    new = sum(size[0] for size in sizes(todo).values())
+    for part in sorted(stay, key=lambda part: part[1].rows()) if todo else ():
+        if part[1].rows() < FLAT_BELOW and part[1].rows() <= MERGED * new:
+            stay = [other for other in stay if other is not part]
+            todo |= set(part[1].living(now))
+            new += part[1].rows()
     return stay, todo
 
 
@@ -178,7 +207,7 @@ def _groups(sizes: Mapping[str, tuple[int, ...]]) -> Iterator[set[str]]:
 
 
 def _too_large(kept: Sequence[tuple[Entry, Table]], kind: Kind, dim: int, room: float) -> bool:
-    """Whether old parts no longer fit the memory, and would as the kind that does."""
+    """Whether old parts no longer fit the memory that new ones leave, and would take less as the kind that does."""
     named = [level for entry, _ in kept for level in entry["levels"].values()]
     bytes_of = {k.name: k.bytes for k in kinds(dim)}
     larger = any(bytes_of.get(level["kind"], 0) > kind.bytes and level["vectors"] >= FLAT_BELOW for level in named)

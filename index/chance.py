@@ -1,4 +1,5 @@
-"""Probe queries and the null distribution of an index: carried over from build to build, measured anew when the archive has changed.
+"""Probe queries and the null distribution of an index: carried over from build to build, measured anew when the archive has
+changed.
 
 The sample is `SAMPLE` videos, of each at most `ROWS` segments in a row. Costs a read of those, one product with the probes
 (5 GFLOP at D = 512) and, once per index, the encoding of the probe sentences.

@@ -4,9 +4,9 @@ A video's hubness is its mean score with the twentieth of the probe queries (`pr
 `CUT` robust deviations above the archive's middle is subtracted from its scores. So a video like others keeps its score to the
 last bit, and a slate that is as near to everything as others are to what they show loses what it gains by that.
 
-Source: the querybank idea of QB-Norm (Bogolin 2022), with another correction. Theirs divides every score by what the bank gives
-(inverted softmax). On QVHighlights that cost 3 to 6 points of R@1 with this bank, at every temperature, and gained nothing with a bank
-of its own other sentences (34.3 -> 34.7, R@5 57.4 -> 56.2); figures in `docs/decisions.md`.
+Source: the querybank idea of QB-Norm (Bogolin 2022), with another correction. Theirs divides every score by what the bank
+gives (inverted softmax). On QVHighlights that cost 3 to 6 points of R@1 with this bank, at every temperature, and gained
+nothing with a bank of its own other sentences (34.3 -> 34.7, R@5 57.4 -> 56.2); figures in `docs/decisions.md`.
 """
 
 from typing import Any

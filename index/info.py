@@ -3,8 +3,9 @@
 from collections import Counter
 from typing import Any
 
+from ..extract.errors import Damaged
 from ..extract.store import Store
-from .manifest import Header, folder_of
+from .manifest import UNREADABLE, Header, folder_of, how_to_build
 from .open import index_headers
 from .part import read_table
 from .reading import versions
@@ -45,7 +46,11 @@ def _coverage(store: Store, header: Header) -> dict[str, Any]:
     """What of an index still counts: its parts, the videos that it has not, segments of others that it hides."""
     now = versions(store, header["encoder"])
     folder = folder_of(store, header["name"])
-    tables = [read_table(folder, entry) for entry in header["parts"]]
+    try:
+        tables = [read_table(folder, entry) for entry in header["parts"]]
+    except UNREADABLE as error:
+        remedy = how_to_build(store, header["name"])
+        raise Damaged(f"index {folder} cannot be read ({error}). Build it again: {remedy}") from error
     missing = len(now) - sum(len(table.living(now)) for table in tables)
     levels = {name: sum(part["levels"][name]["vectors"] for part in header["parts"]) for name in header["levels"]}
     return {

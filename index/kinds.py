@@ -10,8 +10,8 @@
 plus 4 D bytes for each of the 4 sqrt(N) centroids. Everything is memory-mapped, so an index that does not fit still works, at
 the speed of the disk.
 
-Why not PQ: at 200 000 vectors of D = 512 on two cores OPQ128 with 4-bit codes took 219 s to train (RaBitQ: 7 s) and, re-scored, found
-87 % where RaBitQ of the same 91 bytes found 97 % (`docs/decisions.md`). Knows nothing of files.
+Why not PQ: at 200 000 vectors of D = 512 on two cores OPQ128 with 4-bit codes took 219 s to train (RaBitQ: 7 s) and,
+re-scored, found 87 % where RaBitQ of the same 91 bytes found 97 % (`docs/decisions.md`). Knows nothing of files.
 """
 
 import math

@@ -11,8 +11,8 @@ A vector of a level is the mean of unit vectors, made unit again: CLIP4Clip's pa
 Windows go by time, not by count, so sampling may be irregular; a window begins only where a segment lies in its first hop, so a
 file that claims to last for years makes no more windows than it has segments. It knows nothing of queries or files.
 
-Costs two additions per number and level: 1.6 ms for 500 segments of D = 512. (Cumulative sums need one, but run down the columns: 2.7
-ms, and in float32 they round.)
+Costs two additions per number and level: 1.6 ms for 500 segments of D = 512. (Cumulative sums need one, but run down the
+columns: 2.7 ms, and in float32 they round.)
 """
 
 import math

@@ -1,4 +1,5 @@
-"""`index/<name>/index.json`: what an index consists of, written last and replaced whole. Anything it does not name does not exist.
+"""`index/<name>/index.json`: what an index consists of, written last and replaced whole. Anything it does not name does not
+exist.
 
     parts     each with its table of videos and one FAISS file per level (`part.py`), with kind, tuning and checksum
     null      mean and covariance, sample and probe scores (`null.py`)
@@ -11,6 +12,7 @@ Small files are compared with their checksum when they are opened, large ones by
 import contextlib
 import json
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +20,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..extract.errors import Damaged
+from ..extract.errors import Damaged, UsageError
 from ..extract.files import sha256_of, write_json
 from ..extract.fingerprint import MODEL_KEYS, differences
 from ..extract.store import Store
-from .part import Table, read_table
+from .kinds import check_recall, parse_memory
+from .levels import BY_NAME, SEGMENT
+from .null import read_null
+from .part import Table, open_part
+from .probes import read_probes
 
 INDEX_FILE = "index.json"
 FORMAT_VERSION = 2
@@ -31,6 +37,19 @@ HASHED_BYTES = 1 << 26  # files up to 64 MB are hashed at each opening: 60 ms
 Header = dict[str, Any]
 Entry = dict[str, Any]  # of a part, in a header
 LEFTOVER_S = 86_400.0  # no build takes so long between a file and the manifest that names it
+# What JSON, NumPy, Arrow and FAISS raise at a file that is not what it should be; an archive may come from a stranger.
+UNREADABLE = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    OSError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    OverflowError,
+    zipfile.BadZipFile,
+    pa.ArrowException,
+)
 
 
 @dataclass(frozen=True)
@@ -70,8 +89,8 @@ def read_header(store: Store, name: str) -> Header:
     path = folder_of(store, name) / INDEX_FILE
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
-        _require_header(header)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        _require_header(header, name)
+    except (*UNREADABLE, UsageError) as error:
         raise Damaged(f"{path} cannot be read ({error}). Build the index again: {how_to_build(store, name)}") from error
     return dict(header)
 
@@ -94,8 +113,10 @@ def read_old(store: Store, name: str) -> Old:
             return Old({})
         for named in files_of(header):
             require_file(folder, named)
-        return Old(header, [(entry, read_table(folder, entry)) for entry in header["parts"]])
-    except (Damaged, ValueError, OSError, KeyError, TypeError, pa.ArrowException):
+        read_null(folder / header["null"]["file"], int(header["dim"]))
+        read_probes(folder, header["probes"])
+        return Old(header, [(entry, open_part(folder, entry, {}).table) for entry in header["parts"]])
+    except (Damaged, *UNREADABLE):
         return Old({})
 
 
@@ -164,35 +185,46 @@ def how_to_build(store: Store, name: str) -> str:
     return f"nightreel index {store.root}{f' --encoder {name}' if several else ''}"
 
 
-def _require_header(header: Any) -> None:
-    """Raise ValueError or the like unless it has what is relied on; an archive may come from a stranger."""
-    keys = {
-        "version",
-        "encoder",
-        "head",
-        "fingerprint",
-        "dim",
-        "vectors",
-        "videos",
-        "parts",
-        "null",
-        "probes",
-        "commit",
-    }
-    missing = keys - set(header)
+def _require_header(header: Any, name: str) -> None:
+    """Raise one of `UNREADABLE` or UsageError unless it has what is relied on; an archive may come from a stranger."""
     if "version" in header and header["version"] != FORMAT_VERSION:
         raise ValueError(f"format version {header['version']}, expected {FORMAT_VERSION}")
+    missing = _KEYS - set(header)
     if missing:
         raise ValueError(f"missing {sorted(missing)}")
+    if (header["name"], header["encoder"]) != (name, name):
+        raise ValueError(f"it is of {header['name']!r} and encoder {header['encoder']!r}")
     if not isinstance(header["fingerprint"], dict) or not isinstance(header["parts"], list):
         raise ValueError("fingerprint is not an object or parts is not a list")
-    for named in files_of(header):
-        name = named["file"]
-        if "/" in name or "\\" in name or name.startswith("."):
-            raise ValueError(f"it names {name!r}, which is outside its folder")
-        if not isinstance(named["bytes"], int) or not isinstance(named["sha256"], str):
-            raise ValueError(f"{name} is named without its size and checksum")
+    levels = header["levels"]
+    if not isinstance(levels, list) or SEGMENT.name not in levels or set(levels) - set(BY_NAME):
+        raise ValueError(f"its levels are {levels}; expected {SEGMENT.name} and some of {list(BY_NAME)}")
+    parse_memory(header["memory"])
+    check_recall(header["recall_asked"])
+    _require(header, dim=int, vectors=int)
+    _require(header["null"], videos=int)
+    _require(header["probes"], count=int, kind=str, why=str)
     for part in header["parts"]:
+        if list(part["levels"]) != levels:
+            raise ValueError(f"a part has the levels {list(part['levels'])}, expected {levels}")
+        _require(part, dim=int, hidden=int)
+        _require(part["videos"], count=int)
         for level in part["levels"].values():
-            if not all(isinstance(level[key], int) and level[key] > 0 for key in ("probes", "factor")):
-                raise ValueError(f"{level['file']}: probes and factor must be whole numbers above 0")
+            _require(level, kind=str, exact=bool, vectors=int, recall_at_10=(int, float), probes=int, factor=int)
+            if min(level["probes"], level["factor"]) < 1:
+                raise ValueError("probes and factor must be whole numbers above 0")
+    for named in files_of(header):
+        _require(named, file=str, bytes=int, sha256=str)
+        file = named["file"]
+        if "/" in file or "\\" in file or file.startswith("."):
+            raise ValueError(f"it names {file!r}, which is outside its folder")
+
+
+_KEYS = {"version", "name", "encoder", "head", "fingerprint", "dim", "levels", "memory", "recall_asked", "vectors"}
+_KEYS |= {"videos", "parts", "null", "probes", "commit"}
+
+
+def _require(values: Any, **kinds: type | tuple[type, ...]) -> None:
+    for key, kind in kinds.items():
+        if not isinstance(values[key], kind):
+            raise ValueError(f"{key} is {values[key]!r}")

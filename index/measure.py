@@ -1,7 +1,7 @@
 """How exact and how fast an index is: every part tuned and measured when it is made, the whole when it is put in force.
 
-Recall of the whole is the mean of its parts', by vectors: the ten best of all are among the ten best of their parts. Latency is of single
-queries over all parts, re-scoring included, with everything in memory.
+Recall of the whole is the mean of its parts', by vectors: the ten best of all are among the ten best of their parts. Latency
+is of single queries over all parts, re-scoring included, with everything in memory.
 """
 
 import time
@@ -16,9 +16,9 @@ from .manifest import Entry, Header, folder_of
 from .open import exact_scores, open_header
 from .part import Part, open_part
 from .reading import versions
-from .tune import K, Best, Trial, recall_by_owner, recall_by_score, tune
+from .tune import Best, K, Trial, recall_by_owner, recall_by_score, tune
 
-QUERIES = 64
+QUERIES = 16
 
 
 def tune_part(store: Store, slug: str, entry: Entry, truth: dict[str, Best], wanted: float) -> None:
@@ -44,8 +44,12 @@ def _trial(part: Part, level: str, truth: Best, vectors: Vectors) -> Trial:
     by_score = level == SEGMENT.name
     owners = np.where(truth.rows >= 0, part.owner(level, truth.rows), -1)
 
+    living = part.living(level)
+    mask = np.ones(int(part.table.first[level][-1]), bool) if living is None else living.copy()
+    mask[np.concatenate(truth.hidden)] = False
+
     def found(queries: Floats, probes: int, factor: int) -> tuple[Floats, Any]:
-        scores, rows = part.search(level, queries, K * factor, part.living(level), probes)
+        scores, rows = part.search(level, queries, K * factor, mask, probes)
         if by_score and not exact:
             scores = exact_scores(vectors, part, queries, rows)
         return np.where(rows >= 0, scores, -np.inf), rows

@@ -5,12 +5,13 @@
     confidence         the share of probe queries whose best video of as many stands out less
 
 Mean and deviation of a query come from a sample of videos held in memory: their windows of the coarsest level give both to a
-straight line that was fitted on the probe queries (`probes.py`). On QVHighlights this tells a query's own video from a random
+linear function that was fitted on the probe queries (`probes.py`). On QVHighlights this tells a query's own video from a random
 one with AUROC 0.97 (raw scores: 0.934; a z-score over all 735 videos: 0.969).
 
-Confidence is against probes, some of which do find what they name. So it errs towards doubt: of sentences whose video was taken out of
-QVHighlights the middle one has 0.2, not 0.5. Whether *anything* in an archive answers it cannot tell: between a query's best
-video when its own is there and when it was removed the AUROC is 0.58, since in two of three queries another video is the best.
+Confidence is against probes, some of which do find what they name. So it errs towards doubt: of sentences whose video was
+taken out of QVHighlights the middle one has 0.2, not 0.5. Whether *anything* in an archive answers it cannot tell: between a
+query's best video when its own is there and when it was removed the AUROC is 0.58, since in two of three queries another
+video is the best.
 
 Costs D * D * 4 bytes, and 256 * WINDOWS * D * 4 (16 MB at D = 512); 1 ms per query.
 """
@@ -39,12 +40,13 @@ _ARRAYS = ("windows", "bounds", "within", "mean_of", "deviation_of", "pairs", "t
 @dataclass(frozen=True)
 class Null:
     """Attributes:
+
     segments: mean and covariance of single segments.
     windows: (N, D) float32 of the sample, `bounds` (V + 1,) whose they are.
     within: (L,) deviation within a video at each level, as a share of `segments`' spread.
-    mean_of, deviation_of: (3,) coefficients of 1, the sample's mean and the sample's deviation.
-    pairs: (QUANTILES,) standard scores of probes with single videos, ascending.    tops: (P,) of each probe's best video, ascending.
-    tops_of: how many videos these tops were of.
+    mean_of, deviation_of: (5,) coefficients of `_facts`.
+    pairs: (QUANTILES,) standard scores of probes with single videos, ascending.
+    tops: (P,) of each probe's best video, ascending; tops_of: how many videos these were the best of.
     """
 
     segments: NullStats
@@ -72,8 +74,7 @@ class Null:
         if not self.measured:
             variance = np.einsum("qd,de,qe->q", queries, self.segments.covariance, queries)
             return queries @ self.segments.mean, np.sqrt(np.maximum(variance, 1e-12)).astype(np.float32)
-        best = np.maximum.reduceat(queries @ self.windows.T, self.bounds[:-1], axis=1)
-        return _lines(best.mean(1), best.std(1), self.mean_of, self.deviation_of)
+        return _lines(_facts(queries @ self.windows.T, self.bounds), self.mean_of, self.deviation_of)
 
     def standard(self, query: Floats, scores: Floats) -> Floats:
         """(N,) scores of videos for one query (D,) in deviations above the mean."""
@@ -87,9 +88,10 @@ class Null:
             one = np.array([NormalDist().cdf(float(value)) for value in z])
             return np.asarray(one ** max(1, videos), np.float32)
         # Both are known, of single videos and of the best of `tops_of`; in between, straight in the logarithm of the number.
-        single, best = _share(self.pairs, z), _share(self.tops, z)
-        at = np.log(max(1, videos)) / max(np.log(max(2, self.tops_of)), 1e-9)
-        logs = np.log(-np.log(single)) + at * (np.log(-np.log(best)) - np.log(-np.log(single)))
+        # Beyond, as of independent videos: carried on straight, confidence would fall where the two lines come closer.
+        single, best = np.log(-np.log(_share(self.pairs, z))), np.log(-np.log(_share(self.tops, z)))
+        known, wanted = np.log(max(2, self.tops_of)), np.log(max(1, videos))
+        logs = single + min(1.0, wanted / known) * np.maximum(best - single, 0.0) + max(0.0, wanted - known)
         return np.asarray(np.exp(-np.exp(logs)), np.float32)
 
 
@@ -118,7 +120,7 @@ def measure_null(sample: Sequence[Footage], probes: Floats, levels: Sequence[Lev
     flat = np.concatenate([np.zeros((0, probes.shape[1])), *kept]).astype(np.float32)
     if len(sample) < LEAST or len(probes) < LEAST:
         none = np.zeros(0, np.float32)
-        return Null(stats, flat, bounds, shares, np.zeros(3, np.float32), np.zeros(3, np.float32), none, none, 0)
+        return Null(stats, flat, bounds, shares, np.zeros(5, np.float32), np.zeros(5, np.float32), none, none, 0)
     scores = [video_score(b, f.seconds, shares[:, None] * spread, levels) for b, f in zip(best, sample, strict=True)]
     itself = np.stack([b[0] for b in best], axis=1) > SELF
     return _fitted(stats, flat, bounds, shares, probes, np.stack(scores, axis=1), itself)
@@ -138,11 +140,10 @@ def _fitted(
     Args:
         itself: (P, V) where a probe of footage meets the video that it was taken from, which is no chance.
     """
-    of_windows = np.maximum.reduceat(probes @ flat.T, bounds[:-1], axis=1)
-    fit = np.stack([np.ones(len(probes)), of_windows.mean(1), of_windows.std(1)], 1)
-    mean_of = np.linalg.lstsq(fit, scores.mean(1), rcond=None)[0].astype(np.float32)
-    deviation_of = np.linalg.lstsq(fit, scores.std(1), rcond=None)[0].astype(np.float32)
-    mean, deviation = _lines(of_windows.mean(1), of_windows.std(1), mean_of, deviation_of)
+    facts = _facts(probes @ flat.T, bounds)
+    mean_of = np.linalg.lstsq(facts, scores.mean(1), rcond=None)[0].astype(np.float32)
+    deviation_of = np.linalg.lstsq(facts, scores.std(1), rcond=None)[0].astype(np.float32)
+    mean, deviation = _lines(facts, mean_of, deviation_of)
     z = (scores - mean[:, None]) / deviation[:, None]
     z[itself] = -np.inf
     pairs = np.quantile(z[~itself], (np.arange(QUANTILES) + 0.5) / QUANTILES).astype(np.float32)
@@ -160,7 +161,7 @@ def write_null(path: Path, null: Null) -> None:
 
 def read_null(path: Path, dim: int) -> Null:
     """Raises KeyError, ValueError, OSError: it is not one of vectors of this dimension."""
-    with np.load(path, allow_pickle=False) as arrays:
+    with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
         stats = NullStats(arrays["mean"], arrays["covariance"], int(arrays["counts"][0]))
         null = Null(stats, **{name: arrays[name] for name in _ARRAYS}, tops_of=int(arrays["counts"][1]))
     if stats.covariance.shape != (dim, dim) or null.windows.shape != (int(null.bounds[-1]), dim):
@@ -168,11 +169,19 @@ def read_null(path: Path, dim: int) -> Null:
     return null
 
 
-def _lines(mean: Floats, deviation: Floats, mean_of: Floats, deviation_of: Floats) -> tuple[Floats, Floats]:
-    fit = np.stack([np.ones(len(mean)), mean, deviation], 1)
+def _facts(scores: Floats, bounds: npt.NDArray[np.int64]) -> Floats:
+    """(Q, 5) of queries' scores (Q, N) with the sample's windows: 1, and mean and deviation over its videos of their best
+    window and of their mean."""
+    best = np.maximum.reduceat(scores, bounds[:-1], axis=1)
+    mean = np.add.reduceat(scores, bounds[:-1], axis=1) / np.diff(bounds)
+    columns = [np.ones(len(scores)), best.mean(1), best.std(1), mean.mean(1), mean.std(1)]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _lines(facts: Floats, mean_of: Floats, deviation_of: Floats) -> tuple[Floats, Floats]:
     # The line may leave what is possible for a query unlike any probe; a tenth of the plain deviation is kept at least.
-    lowest = np.maximum(0.1 * deviation, 1e-6)
-    return np.asarray(fit @ mean_of, np.float32), np.asarray(np.maximum(fit @ deviation_of, lowest), np.float32)
+    lowest = np.maximum(0.1 * facts[:, 2], 1e-6)
+    return np.asarray(facts @ mean_of, np.float32), np.asarray(np.maximum(facts @ deviation_of, lowest), np.float32)
 
 
 def _within(within: npt.NDArray[Any], levels: int) -> Floats:

@@ -1,7 +1,7 @@
 """A built index, opened: checked against its archive, then searched, over all its parts and levels.
 
-Approximate hits are scored anew with the float16 vectors in Parquet, so every score that comes out of `search` is an exact inner product.
-Videos that the archive has and the index has not are counted (`missing`): a stale index says so.
+Approximate hits are scored anew with the float16 vectors in Parquet, so every score that comes out of `search` is an exact
+inner product. Videos that the archive has and the index has not are counted (`missing`): a stale index says so.
 
 Costs 10 ms to open and 60 bytes of memory a video; vectors are mapped and read when they are needed.
 """
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from ..extract.errors import Damaged, IndexMissing
 from ..extract.fingerprint import MODEL_KEYS, require_same
@@ -20,7 +19,7 @@ from ..extract.store import Store
 from ..extract.vectors import Vectors
 from .hubs import cut_of, penalties
 from .levels import BY_NAME, SEGMENT, Level, windows
-from .manifest import INDEX_FILE, Header, files_of, folder_of, how_to_build, read_header, require_file
+from .manifest import INDEX_FILE, UNREADABLE, Header, files_of, folder_of, how_to_build, read_header, require_file
 from .null import Null, read_null
 from .part import Mask, Part, open_part
 from .reading import versions
@@ -28,14 +27,15 @@ from .reading import versions
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
-DIRECT = 1024  # where no more rows than this are allowed, they are all scored exactly and FAISS is not asked
+DIRECT = 2048  # where no more rows than this are allowed, they are all scored exactly and FAISS is not asked
 PER_VIDEO = 8  # hits per video wanted, when videos are looked for
 MOST_HITS = 20_000
 
 
 @dataclass(frozen=True)
 class Video:
-    """What is needed to score one video: `vectors` (T, D) float16, spans (T,) seconds, `ids` (T,), and `at` as `level_scores` has it."""
+    """What is needed to score one video: `vectors` (T, D) float16, spans (T,) seconds, `ids` (T,), and `at` as `level_scores`
+    has it."""
 
     video_id: str
     vectors: npt.NDArray[np.float16]
@@ -123,8 +123,8 @@ class VectorIndex:
     def videos(self, query: Floats, count: int, allowed: Ids | None = None) -> list[str]:
         """Ids of at least `count` videos, if there are so many, that may fit a query best, of every level the best in turn.
 
-        Which of them fits how well, their own vectors say (`score.py`). With `allowed`, only single segments are asked: a window
-        may hold others too.
+        Which of them fits how well, their own vectors say (`score.py`). With `allowed`, only single segments are asked: a
+        window may hold others too.
         """
         levels = self.levels if allowed is None else (SEGMENT,)
         lists = [list(self._videos_at(level, query, count, allowed)) for level in levels]
@@ -138,26 +138,35 @@ class VectorIndex:
     def _videos_at(self, level: Level, query: Floats, count: int, allowed: Ids | None) -> Iterator[str]:
         """Video ids in the order of their best rows at a level, at most `count`.
 
-        One long video may own all of the best rows; the level of whole videos finds the others. It is not asked with `allowed`: then
-        more rows are fetched until there are enough videos.
+        One long video may own all of the best rows; the level of whole videos finds the others. It is not asked with
+        `allowed`: then more rows of more lists are fetched until there are enough videos, or all that have a row that is
+        allowed.
         """
         k = count if level.name == "video" else count * PER_VIDEO
-        most = sum(part.count(level.name) for part in self.parts)
+        most, wider = sum(part.count(level.name) for part in self.parts), 1
+        masks = [self._mask(part, level, allowed) for part in self.parts]
+        there = count
+        if allowed is not None:
+            owners = [
+                part.owner(level.name, np.flatnonzero(mask))
+                for part, mask in zip(self.parts, masks, strict=True)
+                if mask is not None
+            ]
+            there = sum(len(np.unique(of_part)) for of_part in owners)
         while True:
             hits = []
-            for part in self.parts:
-                mask = self._mask(part, level, allowed)
+            for part, mask in zip(self.parts, masks, strict=True):
                 if mask is not None and not mask.any():
                     continue
-                scores, rows = part.search(level.name, query[None], k, mask)
+                scores, rows = part.search(level.name, query[None], k, mask, wider=wider)
                 rows, scores = rows[0][rows[0] >= 0], scores[0][rows[0] >= 0]
-                owners = part.owner(level.name, rows)
-                hits += [(-s, part.table.video_id[o]) for s, o in zip(scores.tolist(), owners.tolist(), strict=True)]
+                owners_of = part.owner(level.name, rows)
+                hits += [(-s, part.table.video_id[o]) for s, o in zip(scores.tolist(), owners_of.tolist(), strict=True)]
             found = dict.fromkeys(name for _, name in sorted(hits))
-            if allowed is None or len(found) >= count or k >= min(most, MOST_HITS):
+            if allowed is None or len(found) >= min(count, there) or wider > most:
                 yield from list(found)[:count]
                 return
-            k *= 8
+            k, wider = max(k, min(8 * k, MOST_HITS)), 8 * wider
 
     def _mask(self, part: Part, level: Level, allowed: Ids | None) -> Mask | None:
         living = part.living(level.name)
@@ -171,7 +180,7 @@ class VectorIndex:
         """(Q, K) exact scores and ids of one part, in no order; -inf and -1 where there are fewer."""
         mask = self._mask(part, SEGMENT, allowed)
         settings = part.entry["levels"][SEGMENT.name]
-        if mask is not None and not settings["exact"] and int(mask.sum()) <= DIRECT:
+        if mask is not None and settings["kind"] != "Flat" and int(mask.sum()) <= DIRECT:
             rows = np.broadcast_to(np.flatnonzero(mask), (len(queries), int(mask.sum())))
             scores = exact_scores(self.vectors, part, queries, rows)
         else:
@@ -238,7 +247,7 @@ def open_index(store: Store, name: str) -> VectorIndex:
         for named in files_of(header):
             require_file(folder, named)
         return open_header(store, header)
-    except (RuntimeError, ValueError, TypeError, OSError, KeyError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise Damaged(
             f"index {folder} cannot be read ({error}). Build it again: {how_to_build(store, name)}"
         ) from error

@@ -5,9 +5,9 @@
     <id>.spans.npy           start and end of each segment (16 bytes), so that a video is scored without reading Parquet
     <id>.norms.npy           of the sums that rows were made of, level after level (4 bytes each)
 
-Nothing in a part ever changes. What has become of a video since, the archive's commits say: a video is alive in a part if the rows
-that count now are of the version that the part was made from. So a removal or a replacement holds in every search that begins
-after its commit, and no tombstone can get lost or outlive its reason; dead rows are hidden by a bitmap, one bit a row.
+Nothing in a part ever changes. What has become of a video since, the archive's commits say: a video is alive in a part if the
+rows that count now are of the version that the part was made from. So a removal or a replacement holds in every search that
+begins after its commit, and no tombstone can get lost or outlive its reason; dead rows are hidden by a bitmap, one bit a row.
 
 Segment ids need not be stored: they are the video's number and the row within the video (`extract/segment.py`).
 
@@ -117,9 +117,9 @@ class Part:
     """An open part; `search` finds rows, `table` says whose they are.
 
     Attributes:
-        entry: what the manifest says of it.    indexes: level name -> FAISS index.
-        spans: (N, 2) start and end of each segment, seconds.    norms: level name -> (W,) of the sums that its rows are made of.
-        alive: (V,) which of its videos count.
+        entry: what the manifest says of it.    indexes: level name -> FAISS index. spans: (N, 2) start and end of each
+        segment, seconds.    norms: level name -> (W,) of the sums that its rows are made of. alive: (V,) which of its videos
+        count.
     """
 
     entry: Mapping[str, Any]
@@ -180,13 +180,19 @@ class Part:
         return dict(self.entry["levels"][level])
 
     def search(
-        self, level: str, queries: Floats, k: int, mask: Mask | None = None, probes: int | None = None
+        self,
+        level: str,
+        queries: Floats,
+        k: int,
+        mask: Mask | None = None,
+        probes: int | None = None,
+        wider: int = 1,
     ) -> tuple[Floats, Ids]:
         """(Q, k) scores and rows of a level, best first, -1 where there are fewer: FAISS's own, not re-scored.
 
         Args:
             mask: (N,) rows that may be found; None for all.
-            probes: inverted lists to read; as tuned by default, and more where the mask leaves few rows in each.
+            probes: inverted lists to read; by default as tuned, `wider` times, and more where the mask leaves few rows in each.
         """
         import faiss
 
@@ -201,9 +207,8 @@ class Part:
             parameters = faiss.SearchParameters(sel=selector)
         else:
             share = 1.0 if mask is None else max(float(mask.mean()), 1e-9)
-            wanted = probes or int(self.settings(level)["probes"])
-            wanted = int(min(lists.nlist, np.ceil(wanted / share)))
-            parameters = _list_parameters(index, lists, selector, wanted)
+            wanted = probes or int(np.ceil(wider * self.settings(level)["probes"] / share))
+            parameters = _list_parameters(index, lists, selector, min(int(lists.nlist), wanted))
         scores, rows = index.search(np.ascontiguousarray(queries, np.float32), k, params=parameters)
         return scores, rows
 

@@ -1,14 +1,16 @@
-"""Probe queries: sentences that hardly any footage shows, chosen without looking at the archive, that say what a query finds by chance.
+"""Probe queries: sentences that hardly any footage shows, chosen without looking at the archive, that say what a query finds
+by chance.
 
-Each names two things from ImageNet's 1000 classes (torchvision carries them) that do not belong together: "a tench and a space bar".
-Single things would be the better known queries and the worse probes, for an archive does show some of them: with those, three in
-four sentences whose video was taken out of QVHighlights got a confidence below 0.49 (should be 0.75), with pairs below 0.62.
+Each names two things from ImageNet's 1000 classes (torchvision carries them) that do not belong together: "a tench and a
+space bar". Single things would be the better known queries and the worse probes, for an archive does show some of them: with
+those, three in four sentences whose video was taken out of QVHighlights got a confidence below 0.49 (should be 0.75), with
+pairs below 0.62.
 
-Where an encoder has no text, or its weights are not on this machine, single stored segments stand in: less like a sentence, but also
-something that most of the archive has nothing to do with.
+Where an encoder has no text, or its weights are not on this machine, single stored segments stand in: less like a sentence,
+but also something that most of the archive has nothing to do with.
 
-Costs one encoding of `SENTENCES` sentences per index, not per build: a second with a small text tower, a minute and a half of two cores
-with PE-Core-B's (20 GFLOP a sentence), seconds on a GPU.
+Costs one encoding of `SENTENCES` sentences per index, not per build: a second with a small text tower, a minute and a half of
+two cores with PE-Core-B's (20 GFLOP a sentence), seconds on a GPU.
 """
 
 from collections.abc import Callable

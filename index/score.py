@@ -2,9 +2,9 @@
 
     score = (1 best segment + 1 best 4 s + 1 best 16 s + 0.5 whole video) / 3.5
 
-On QVHighlights (752 sentences, 735 videos, caption features) R@1 / R@5 / R@10 are 27.3 / 50.8 / 61.7 by the best segment, 28.7 / 54.4 /
-63.8 by best segment and mean, 33.2 / 58.2 / 67.0 by the best 16 s and 33.6 / 58.9 / 69.1 by all four: one lucky frame cannot decide,
-and one good scene need not fill the video.
+On QVHighlights (752 sentences, 735 videos, caption features) R@1 / R@5 / R@10 are 27.3 / 50.8 / 61.7 by the best segment,
+28.7 / 54.4 / 63.8 by best segment and mean, 33.2 / 58.2 / 67.0 by the best 16 s and 33.6 / 58.9 / 69.1 by all four: one lucky
+frame cannot decide, and one good scene need not fill the video.
 
 The best of many is good by chance, so each level's best is lowered by what the best of as many unrelated pieces exceeds one
 piece (`expected_best`), in units of how much scores vary within a video. A video does not win by being long.
@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
 from .levels import VIDEO, Floats, Level, Rows
 

@@ -1,6 +1,7 @@
 """Train FAISS's coarse quantiser and codes on a sample; on the GPU where there is one.
 
-Costs k-means over 48 vectors per list: at D = 512 on two cores 7 s for 1024 lists, about 2 minutes for 4096, half an hour for 16384.
+Costs k-means over 48 vectors per list: at D = 512 on two cores 7 s for 1024 lists, about 2 minutes for 4096, half an hour for
+16384.
 """
 
 from typing import Any

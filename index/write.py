@@ -1,4 +1,5 @@
-"""Write a part: one pass over its videos to sample, one to fill; nothing is held but a sample and the index that is being filled."""
+"""Write a part: one pass over its videos to sample, one to fill; nothing is held but a sample and the index that is being
+filled."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from .part import Table
 from .reading import Footage
 from .score import WEIGHTS
 from .train import sample_size, trained
-from .tune import POOL, Best, held_out
+from .tune import QUERIES, Best, held_out, held_out_videos
 
 BLOCK = 16_384  # vectors given to FAISS at once
 
@@ -28,9 +29,11 @@ Read = Callable[[], Iterable[Footage]]  # the videos of the part; called twice
 
 @dataclass(frozen=True)
 class Plan:
-    """What a part is to be: `counts` is level -> rows, `probes` (P, D) for hubs, `sentences` (P, D) to tune with, `device` to train on."""
+    """What a part is to be: `videos` their ids, `counts` level -> rows, `probes` (P, D) for hubs, `sentences` (P, D) to tune
+    with, `device` to train on."""
 
     levels: Sequence[Level]
+    videos: Sequence[str]
     counts: dict[str, int]
     kind: Kind
     probes: Floats
@@ -46,17 +49,19 @@ class Plan:
 class _Filling:
     """One level while it is filled."""
 
-    def __init__(self, plan: Plan, level: Level, sample: Floats, rng: np.random.Generator) -> None:
+    def __init__(self, plan: Plan, level: Level, sample: Floats, queries: Floats) -> None:
         self.level, self.kind = level, plan.kind_of(level)
-        self.best = Best(held_out(plan.sentences, sample, rng))
+        self.best = Best(queries)
         self.index = trained(self.kind, plan.counts[level.name], sample, plan.device)
         self.rows: list[int] = []
         self.norms: list[Floats] = [np.zeros(0, np.float32)]
         self.left_out: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
         self._waiting: list[Floats] = []
+        self._hidden: list[npt.NDArray[np.bool_]] = []
         self._total = self._waits = 0
 
-    def add(self, vectors: Floats, norms: Floats) -> None:
+    def add(self, vectors: Floats, norms: Floats, hidden: bool) -> None:
+        self._hidden.append(np.full(len(vectors), hidden))
         self.norms.append(norms)
         bad = np.flatnonzero(~vectors.any(axis=1))
         if len(bad):
@@ -72,8 +77,8 @@ class _Filling:
         if self._waits:
             block = np.ascontiguousarray(np.concatenate(self._waiting))
             self.index.add(block)
-            self.best.add(block)
-            self._waiting, self._waits = [], 0
+            self.best.add(block, np.concatenate(self._hidden))
+            self._waiting, self._hidden, self._waits = [], [], 0
 
 
 def write_part(
@@ -88,8 +93,9 @@ def write_part(
         Its entry for the manifest, untuned; its table; and the truth of each level's held-out queries.
     """
     rng = np.random.default_rng(0)
-    samples = _samples(plan, read, rng, step)
-    fillings = [_Filling(plan, level, samples.pop(level.name), rng) for level in plan.levels]
+    held = held_out_videos(plan.videos, rng)
+    samples = _samples(plan, held, read, rng, step)
+    fillings = [_Filling(plan, level, *samples.pop(level.name)) for level in plan.levels]
     names, versions_, hubs = [], [], []
     weights = np.array([WEIGHTS[level.name] for level in plan.levels], np.float32)
     spans = [np.zeros((0, 2))]
@@ -97,7 +103,8 @@ def write_part(
         best = []
         for filling in fillings:
             vectors, norms = pooled(footage.vectors, *windows(footage.start_s, footage.end_s, filling.level))
-            filling.add(footage.vectors if filling.level is SEGMENT else vectors, norms)
+            rows = footage.vectors if filling.level is SEGMENT else vectors
+            filling.add(rows, norms, footage.video_id in held)
             best.append((plan.probes @ vectors.T).max(1))
         spans.append(np.stack([footage.start_s, footage.end_s], axis=1))
         names.append(footage.video_id)
@@ -140,20 +147,33 @@ def _write_array(array: npt.NDArray[Any], path: Path) -> None:
         np.save(handle, array, allow_pickle=False)
 
 
-def _samples(plan: Plan, read: Read, rng: np.random.Generator, step: Callable[[int], None]) -> dict[str, Floats]:
-    """Level -> (N, D) to train on and to make held-out queries of: the same share of every video."""
+def _samples(
+    plan: Plan, held: set[str], read: Read, rng: np.random.Generator, step: Callable[[int], None]
+) -> dict[str, tuple[Floats, Floats]]:
+    """Level -> (N, D) to train on, the same share of every video, and (Q, D) held-out queries."""
     share = {}
     for level in plan.levels:
         count = plan.counts[level.name]
-        share[level.name] = max(sample_size(count, plan.kind_of(level)), min(count, POOL)) / max(count, 1)
-    parts: dict[str, list[Floats]] = {level.name: [np.zeros((0, plan.dim), np.float32)] for level in plan.levels}
+        share[level.name] = max(sample_size(count, plan.kind_of(level)), min(count, QUERIES)) / max(count, 1)
+    nothing = np.zeros((0, plan.dim), np.float32)
+    parts: dict[str, list[Floats]] = {level.name: [nothing] for level in plan.levels}
+    queries: dict[str, list[Floats]] = {level.name: [nothing] for level in plan.levels}
     for footage in read():
         for level in plan.levels:
             first, after = windows(footage.start_s, footage.end_s, level)
+            single = level is SEGMENT
             chosen = rng.random(len(first)) < share[level.name]
             if chosen.any():
-                single = level is SEGMENT
                 rows = footage.vectors[chosen] if single else pooled(footage.vectors, first[chosen], after[chosen])[0]
                 parts[level.name].append(rows[rows.any(axis=1)])
+            if footage.video_id in held:
+                some = rng.permutation(len(first))[: QUERIES // len(held)]
+                rows = footage.vectors[some] if single else pooled(footage.vectors, first[some], after[some])[0]
+                queries[level.name].append(rows[rows.any(axis=1)])
         step(len(footage.vectors))
-    return {name: np.concatenate(rows) for name, rows in parts.items()}
+    out = {}
+    for name in parts:
+        sample = np.concatenate(parts[name])
+        footage_of = np.concatenate(queries[name]) if held else sample
+        out[name] = (sample, held_out(plan.sentences, footage_of, rng))
+    return out

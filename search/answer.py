@@ -136,8 +136,9 @@ def _alike(features: Features, question: Question, row: VideoRow | None) -> Answ
     notes = [scan.why_nothing()] if scan is not None and not scan.passed else []
     notes += [values.why_nothing()] if values is not None and found and not hits else []
     if index.stale:
+        all_of_them = len(features.store.video_ids(features.slug))
         notes.append(
-            f"{index.missing} of {len(features.store.video_ids(features.slug))} videos are newer than the index and are not found. "
+            f"{index.missing} of {all_of_them} videos are newer than the index and are not found. "
             f"Run: nightreel index {features.store.root}"
         )
     return Answer(hits[question.skip :], features.spec, tuple(notes))

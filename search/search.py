@@ -1,8 +1,8 @@
 """From a query vector to ranked hits: FAISS finds the videos, the stored curve of each video finds the moments.
 
-Hits of all granularities only say which videos to look into. Each is then scored by its own vectors (`index/score.py`), and its whole
-curve goes through `find_moments`, the same function as `ground`; frames are never merged across gaps by a threshold (that glues
-everything together through weak hits).
+Hits of all granularities only say which videos to look into. Each is then scored by its own vectors (`index/score.py`), and
+its whole curve goes through `find_moments`, the same function as `ground`; frames are never merged across gaps by a threshold
+(that glues everything together through weak hits).
 
 Videos are ranked by the score of the whole, moments by the mean of the `PEAK` best inner products inside them: a mean, so that
 one lucky frame is not enough. Both are lowered for hubs, which are near to everything.
@@ -10,8 +10,8 @@ one lucky frame is not enough. Both are lowered for hubs, which are near to ever
 With `Held`, only some segments have a say: others are neither found, nor scored, nor part of a moment, which ends where the
 next one does not follow on. So whatever is asked of segments holds in every second of a hit.
 
-Costs one FAISS query per granularity, 2 to 5 ms per shortlisted video (20 at least) to read and score it, and the grounding of those
-that can be among the answers.
+Costs one FAISS query per granularity, 2 to 5 ms per shortlisted video (20 at least) to read and score it, and the grounding
+of those that can be among the answers.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,8 @@ class Hit:
         rank: from 1.    video_id, path: which video.    start_s, end_s: half-open span, seconds.
         score: higher is better. From `search` an inner product of query and footage, comparable within one query; from
             `ground` the moment's excess mass (`find_moments`), comparable within one query and video; with `sort` its number.
-        confidence: 0 to 1; from `search` the video's, see `index/null.py`; from `ground` the moment's. None where nothing is known.
+        confidence: 0 to 1; from `search` the video's, see `index/null.py`; from `ground` the moment's. None where nothing is
+        known.
     """
 
     rank: int
@@ -209,7 +210,8 @@ def search(
 
 
 def _best_videos(looks: list[tuple[Look, float]], query: Vector, top: int, held: Held) -> list[Found]:
-    """Videos by the score of the whole, each with its best moment: the one with the best look, which need not be its likeliest."""
+    """Videos by the score of the whole, each with its best moment: the one with the best look, which need not be its
+    likeliest."""
     ranked = sorted(looks, key=lambda pair: (-pair[0].score, pair[0].video_id))[:top]
     out = []
     for one, confidence in ranked:
@@ -220,7 +222,8 @@ def _best_videos(looks: list[tuple[Look, float]], query: Vector, top: int, held:
 
 
 def _best_moments(looks: list[tuple[Look, float]], query: Vector, top: int, held: Held) -> list[Found]:
-    """Moments by their own score. Videos are looked into in the order of what they can reach at most, and no further than needed."""
+    """Moments by their own score. Videos are looked into in the order of what they can reach at most, and no further than
+    needed."""
     out: list[Found] = []
     for one, confidence in sorted(looks, key=lambda pair: (-pair[0].bound, pair[0].video_id)):
         if len(out) == top and out[-1].score >= one.bound:

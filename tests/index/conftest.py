@@ -10,6 +10,7 @@ from nightreel.extract.videos import VideoRow
 from nightreel.extract.writer import Writer
 
 FLAT_BELOW = 400
+sys.modules["index_helpers"] = sys.modules[__name__]  # for fixtures of a module: `fill`, `footage`
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,8 +49,9 @@ def clustered(make_archive: Callable[..., Any]) -> Clustered:
 
 
 def footage(rng: np.random.Generator, frames: int, dim: int) -> np.ndarray:
-    """(T, D) vectors about a direction, and that about one which all share, as embeddings of pictures are."""
-    return np.asarray(1.0 + 2.0 * rng.normal(size=dim) + 1.5 * rng.normal(size=(frames, dim)))
+    """(T, D) vectors about a direction, and that about one which all share; some dimensions say more, as in embeddings."""
+    scale = 1 / (1 + np.arange(dim) / 16)
+    return np.asarray(scale * (0.5 + 2.0 * rng.normal(size=dim) + 1.5 * rng.normal(size=(frames, dim))))
 
 
 def fill(archive: Any, videos: Mapping[str, np.ndarray]) -> list[str]:

@@ -101,8 +101,8 @@ def test_pooling_is_the_mean_made_unit_and_scores_follow_from_its_norms(
         assert norm == pytest.approx(np.linalg.norm(mean) * (b - a), rel=1e-4)
     assert np.allclose(at_level(vectors, *span, level), rows, atol=1e-6)
     query = rng.normal(size=6).astype(np.float32)
-    best = level_scores(vectors @ query, [(first, after, norms)])
-    assert best == pytest.approx([(rows @ query).max()], abs=1e-4)
+    best = level_scores(np.stack([vectors @ query, -vectors @ query]), [(first, after, norms)])
+    assert np.allclose(best, [[(rows @ query).max(), (-rows @ query).max()]], atol=1e-4)
 
 
 def test_a_whole_video_is_pooled_as_clip4clip_does() -> None:
@@ -118,7 +118,7 @@ def test_vectors_that_cancel_out_are_no_direction() -> None:
     rows, norms = pooled(vectors, np.array([0]), np.array([2]))
     assert rows.tolist() == [[0, 0]]
     assert norms.tolist() == [np.inf]
-    assert level_scores(vectors @ np.array([1, 0], np.float32), [(np.array([0]), np.array([2]), norms)]) == [0]
+    assert level_scores(vectors[None, :, 0], [(np.array([0]), np.array([2]), norms)]).tolist() == [[0]]
 
 
 def test_half_precision_is_summed_in_single() -> None:

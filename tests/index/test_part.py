@@ -127,7 +127,10 @@ def test_masks_hold_bit_for_bit_and_few_rows_read_more_lists() -> None:
     for row in range(64):
         mask = np.zeros(64, bool)
         mask[row] = True
-        for level in ("segment", "4s"):  # one in 64 is allowed: with the tuned single list of 16 most would find nothing
+        for level in (
+            "segment",
+            "4s",
+        ):  # one in 64 is allowed: with the tuned single list of 16 most would find nothing
             scores, rows = part.search(level, queries, 3, mask)
             assert rows[:, 0].tolist() == [row] * 5
             assert (rows[:, 1:] == -1).all()

@@ -1,6 +1,5 @@
 """Probe queries: a fixed bank of sentences, or footage where there can be none."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,8 +70,7 @@ def test_an_encoder_without_text_is_not_even_loaded(make_archive: Callable[..., 
 
 def test_footage_is_a_segment_of_each_video_and_the_same_every_time(colours: Any) -> None:
     made = footage(colours.store, "toy", "because")
-    (stored,) = {tuple(map(tuple, made.vectors)) for _ in range(3) if footage(colours.store, "toy", "") is not None}
-    assert len(stored) == 3
+    assert (made.kind, made.why, made.vectors.shape) == ("footage", "because", (3, 4))
     known = np.concatenate([batch.embedding for batch in colours.store.segments("toy")]).astype(np.float32)
     assert np.allclose((made.vectors @ known.T).max(1), 1, atol=1e-3)
     assert np.array_equal(made.vectors, footage(colours.store, "toy", "because").vectors)
@@ -112,4 +110,3 @@ def test_sentences_replace_footage_once_the_encoder_is_there_and_are_then_kept(t
     build_index(toys.store, "toy", load=load)
     build_index(toys.store, "toy")  # the encoder is gone again: what was embedded is kept
     assert (kind(), len(calls)) == ("sentences", 1)
-    assert "archives" in sys.modules

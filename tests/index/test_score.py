@@ -35,7 +35,9 @@ def test_a_score_worked_by_hand() -> None:
     plain = (0.4 + 0.3 + 0.2 + 0.05) / 3.5
     assert video_score(scores, 7200, none, LEVELS) == pytest.approx([plain])
     spread = np.full((4, 1), 0.1, np.float32)
-    lowered = 0.1 * (2 * expected_best(50 / 5) + expected_best(50 / 16)) / 3.5  # the whole video is one, and not lowered
+    lowered = (
+        0.1 * (2 * expected_best(50 / 5) + expected_best(50 / 16)) / 3.5
+    )  # the whole video is one, and not lowered
     assert video_score(scores, 50, spread, LEVELS) == pytest.approx([plain - lowered])
     assert video_score(scores, 5, spread, LEVELS) == pytest.approx([plain])  # one look is not lowered
     clips = (SEGMENT, VIDEO)

@@ -12,10 +12,12 @@ from nightreel.index.open import open_index
 from nightreel.index.stats import Accumulator, NullStats
 
 
-def test_mean_and_variance_are_those_of_the_whole_archive(clustered: Callable[..., Any], stored: Callable[..., Any]) -> None:
+def test_mean_and_variance_are_those_of_the_whole_archive(
+    clustered: Callable[..., Any], stored: Callable[..., Any]
+) -> None:
     random_archive = clustered(6, 40, 16)
     build_index(random_archive.store, "rand")
-    null, (_, vectors) = open_index(random_archive.store, "rand").null, stored(random_archive)
+    null, (_, vectors) = open_index(random_archive.store, "rand").null.segments, stored(random_archive)
     wide = vectors.astype(np.float64)
     assert np.allclose(null.mean, wide.mean(0), atol=1e-6)
     assert np.allclose(null.covariance, np.cov(wide.T, bias=True), atol=1e-6)

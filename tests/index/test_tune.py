@@ -5,7 +5,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from nightreel.index import tune as tuning
-from nightreel.index.tune import QUERIES, Best, Trial, Tuned, held_out, recall_by_owner, recall_by_score, tune
+from nightreel.index.tune import (
+    QUERIES,
+    VIDEOS,
+    Best,
+    Trial,
+    Tuned,
+    held_out,
+    held_out_videos,
+    recall_by_owner,
+    recall_by_score,
+    tune,
+)
 
 K = tuning.K
 INF = np.inf
@@ -19,14 +30,20 @@ def random(count: int, dim: int = 16, seed: int = 0) -> np.ndarray:
     return unit(np.random.default_rng(seed).normal(size=(count, dim)))
 
 
+def shown(count: int) -> np.ndarray:
+    return np.zeros(count, bool)
+
+
 def test_the_truth_is_that_of_a_sort_however_it_passes_by() -> None:
-    queries, vectors = random(7, seed=1), random(100)
+    queries, vectors, hidden = random(7, seed=1), random(100), np.arange(100) % 9 == 4
     vectors[[3, 50]] = 0  # of no direction: counted, never found
     best = Best(queries)
-    for block in np.array_split(vectors, [1, 2, 30, 30, 95]):
-        best.add(block)
+    for rows in np.array_split(np.arange(100), [1, 2, 30, 30, 95]):
+        best.add(vectors[rows], hidden[rows])
+    assert np.concatenate(best.hidden).tolist() == np.flatnonzero(hidden).tolist()
     scores = queries @ vectors.T
     scores[:, [3, 50]] = -INF
+    scores[:, hidden] = -INF
     order = np.argsort(-scores, axis=1)[:, :K]
     assert np.array_equal(np.sort(best.rows, axis=1), np.sort(order, axis=1))
     assert np.allclose(np.sort(best.scores), np.sort(np.take_along_axis(scores, order, 1)), atol=1e-6)
@@ -36,7 +53,7 @@ def test_the_truth_is_that_of_a_sort_however_it_passes_by() -> None:
 def test_the_truth_of_less_than_ten() -> None:
     best = Best(random(2))
     assert best.bar.tolist() == [INF, INF]
-    best.add(random(3, seed=1))
+    best.add(random(3, seed=1), shown(3))
     assert best.found.sum(1).tolist() == [3, 3]
     assert np.isfinite(best.bar).all()
     assert (np.sort(best.rows, axis=1)[:, -3:] == [0, 1, 2]).all()
@@ -46,7 +63,7 @@ def test_the_truth_of_less_than_ten() -> None:
 
 def test_recall_by_score_by_hand() -> None:
     best = Best(np.array([[1.0]], np.float32))
-    best.add(np.arange(1, 13, dtype=np.float32)[:, None] / 10)  # 0.1 to 1.2: the tenth best is 0.3
+    best.add(np.arange(1, 13, dtype=np.float32)[:, None] / 10, shown(12))  # 0.1 to 1.2: the tenth best is 0.3
     assert best.bar == pytest.approx([0.3])
     found = np.array([[1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]])
     assert recall_by_score(found, best) == 1.0
@@ -74,28 +91,32 @@ def test_recall_by_owner_by_hand() -> None:
     assert recall_by_owner(np.array([[-1, -1]]), np.array([[-1, 3]])) == 0.0  # -1 finds nothing
 
 
-def test_held_out_queries_are_unit_vectors_and_none_is_stored() -> None:
-    stored, sentences = random(500), random(100, seed=1)
-    queries = held_out(sentences, stored, np.random.default_rng(0))
-    assert queries.shape == (QUERIES, 16)
-    assert queries.dtype == np.float32
+def test_half_of_the_queries_are_sentences_and_half_footage() -> None:
+    footage, sentences = random(500), random(100, seed=1)
+    queries = held_out(sentences, footage, np.random.default_rng(0))
+    assert (queries.shape, queries.dtype) == ((QUERIES, 16), np.float32)
     assert np.allclose(np.linalg.norm(queries, axis=1), 1, atol=1e-5)
-    assert (queries @ stored.T).max() < 0.999
-    from_sentences = (queries @ sentences.T).max(1) > 0.9999
-    assert from_sentences.sum() == QUERIES // 2
-    assert not from_sentences[: QUERIES // 2].any()
-    near = (queries @ stored.T).max(1)[: QUERIES // 2]
-    assert near.min() > 0.6  # between one and another: cos 45 degrees at least, where the two are not opposite
+    assert ((queries @ sentences.T).max(1) > 0.9999).sum() == QUERIES // 2
+    assert ((queries @ footage.T).max(1) > 0.9999).sum() == QUERIES // 2
     assert len(np.unique(queries.round(4), axis=0)) == QUERIES
 
 
-def test_held_out_without_sentences_are_all_of_footage_and_of_little_is_little() -> None:
-    stored, none = random(500), np.zeros((0, 16), np.float32)
-    assert held_out(none, stored, np.random.default_rng(0)).shape == (QUERIES, 16)
-    assert held_out(none, stored[:1], np.random.default_rng(0)).shape == (1, 16)
-    assert held_out(none, none, np.random.default_rng(0)).shape == (0, 16)
-    opposite = np.stack([stored[0], -stored[0]])
-    assert np.isfinite(held_out(none, opposite, np.random.default_rng(0))).all()
+def test_queries_where_there_is_little() -> None:
+    footage, none, rng = random(500), np.zeros((0, 16), np.float32), np.random.default_rng(0)
+    assert held_out(none, footage, rng).shape == (QUERIES, 16)
+    assert held_out(footage, none, rng).shape == (QUERIES // 2, 16)
+    assert held_out(none, footage[:1], rng).shape == (1, 16)
+    assert held_out(none, none, rng).shape == (0, 16)
+
+
+def test_videos_held_out_are_few() -> None:
+    names = [f"v{i}" for i in range(1000)]
+    held = held_out_videos(names, np.random.default_rng(0))
+    assert len(held) == VIDEOS
+    assert held < set(names)
+    assert len(held_out_videos(names[:25], np.random.default_rng(0))) == 2
+    assert held_out_videos(names[:9], np.random.default_rng(0)) == set()
+    assert held_out_videos([], np.random.default_rng(0)) == set()
 
 
 @pytest.fixture
@@ -127,7 +148,7 @@ def test_more_lists_may_save_candidates() -> None:
     def recall(probes: int, factor: int) -> float:
         return 1.0 if probes * factor >= 128 else 0.0
 
-    assert tune(trial(recall), 0.9) == Tuned(16, 8, 1.0, 16 + 24)  # not (4, 32), where the search for lists ends
+    assert tune(trial(recall), 0.9) == Tuned(8, 16, 1.0, 8 + 48)  # not (4, 32), where the search for lists ends
 
 
 @pytest.mark.usefixtures("by_cost")
