@@ -137,13 +137,14 @@ def index(
     weights.
     """
     from .index.build import Settings
-    from .report import index_line, index_progress
+    from .report import index_json, index_line, index_progress
     from .search.archive import Archive
 
     with index_progress() as on_progress:
         built = Archive(archive, encoder, device).build_indexes(Settings(memory, recall, device), on_progress)
     if json:
-        print_json(built[0] if len(built) == 1 else {"indexes": built})
+        shown = [index_json(result) for result in built]
+        print_json(shown[0] if len(shown) == 1 else {"indexes": shown})
     else:
         for result in built:
             typer.echo(index_line(result))
@@ -388,7 +389,7 @@ def compact(
     from .extract.compact import compact as give_back
     from .extract.store import Store
     from .index.build import compact_indexes
-    from .report import index_line, index_progress, status
+    from .report import index_json, index_line, index_progress, status
 
     store = Store.open(archive)
     with status("compacting"):
@@ -396,7 +397,7 @@ def compact(
     with index_progress() as on_progress:
         indexes = compact_indexes(store, on_progress)
     if json:
-        print_json({**asdict(done), "indexes": indexes})
+        print_json({**asdict(done), "indexes": [index_json(built) for built in indexes]})
         return
     for built in indexes:
         typer.echo(index_line(built))

@@ -114,6 +114,12 @@ def hits_table(hits: "Sequence[Hit]") -> str:
     return "\n".join(lines)
 
 
+def index_json(built: dict[str, Any]) -> dict[str, Any]:
+    """One index that was built, for programs; `left_out` only where something was. What was asked for, `info` tells."""
+    keys = ("name", "kind", "vectors", "bytes", "recall_at_10", "latency_ms_p50", "added", "removed")
+    return {key: built[key] for key in (*keys, *(["left_out"] if built["left_out"] else []))}
+
+
 def index_line(built: dict[str, Any]) -> str:
     """One index that was built."""
     left_out = f", {built['left_out']} left out: they have no direction" if built["left_out"] else ""
@@ -168,10 +174,10 @@ def info_text(info: dict[str, Any]) -> str:
             f"; STALE: {i['missing_videos']} videos are not in it, run `nightreel index` again" if i["stale"] else ""
         )
         hidden = f", {i['hidden']} hidden until `nightreel compact`" if i["hidden"] else ""
+        parts = f"{i['parts']} part{'s' * (i['parts'] != 1)}{hidden}"
         lines.append(
-            f"index {name}: {i['kind']}, {i['vectors']} vectors in {i['parts']} parts{hidden}, {i['bytes'] / 1e6:.1f} MB of "
-            f"{i['memory']}, recall@10 {i['recall_at_10']} of {i['recall_asked']:g} asked, "
-            f"{i['latency_ms_p50']} ms per query{stale}"
+            f"index {name}: {i['kind']}, {i['vectors']} vectors in {parts}, {i['bytes'] / 1e6:.1f} MB of {i['memory']}, "
+            f"recall@10 {i['recall_at_10']} of {i['recall_asked']:g} asked, {i['latency_ms_p50']} ms per query{stale}"
         )
     return "\n".join(lines)
 

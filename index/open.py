@@ -106,7 +106,7 @@ class VectorIndex:
         return np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
 
     def video(self, video_id: str) -> Video | None:
-        """One video's stored vectors, spans and windows; None if it is not in the index."""
+        """One video's stored vectors (those of no direction as 0), spans and windows; None if it is not in the index."""
         if video_id not in self._places:
             return None
         part, place = self._places[video_id]
@@ -116,9 +116,11 @@ class VectorIndex:
         for level in self.levels:
             rows = slice(*(int(edge) for edge in part.table.first[level.name][place : place + 2]))
             at.append((*windows(spans[:, 0], spans[:, 1], level), part.norms[level.name][rows]))
-        return Video(
-            video_id, self.vectors.of(video_id), spans[:, 0], spans[:, 1], part.ids_of(np.arange(low, high)), at
-        )
+        vectors, bad = self.vectors.of(video_id), part.table.left_out[SEGMENT.name]
+        if np.any((bad >= low) & (bad < high)):
+            vectors = vectors.copy()
+            vectors[bad[(bad >= low) & (bad < high)] - low] = 0
+        return Video(video_id, vectors, spans[:, 0], spans[:, 1], part.ids_of(np.arange(low, high)), at)
 
     def videos(self, query: Floats, count: int, allowed: Ids | None = None) -> list[str]:
         """Ids of at least `count` videos, if there are so many, that may fit a query best, of every level the best in turn.

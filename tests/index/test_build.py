@@ -114,7 +114,7 @@ def test_every_kind_finds_videos_and_gives_what_scores_them(of_kind: Any, querie
             assert np.allclose(of_sum / norms[:, None], at, atol=1e-3)
         query = at[0] / np.linalg.norm(at[0])
         found = index.videos(query, 5)
-        assert found[0] == name
+        assert name in found[:4]  # first at one level at least
         assert len(set(found)) == len(found) >= 5
         assert set(index.videos(query, 100)) <= set(names)
         others = np.concatenate([segment_ids(other, 120) for other in names[10:13]])
@@ -207,6 +207,10 @@ def test_what_is_no_direction_is_counted_and_never_found(
     only = index.search(np.ones(16, np.float32), 50, segment_ids("ff00", 40))[1]
     assert set(only.tolist()) == set(segment_ids("ff00", 40).tolist()) - bad
     assert np.isfinite(index.null.segments.mean).all()
+    video = index.video("ff00")
+    assert video is not None
+    assert np.flatnonzero(~video.vectors.any(axis=1)).tolist() == [3, 7, 11, 12]
+    assert np.isfinite(video.vectors).all()
 
 
 def test_a_video_of_nothing_but_black_is_no_trouble(small: Any) -> None:

@@ -1,12 +1,15 @@
-"""Builds that die or run at once: the index in force is always a whole one."""
+"""Builds that die, or run while others build or search: the index in force is always a whole one."""
 
 import signal
 import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
+from nightreel.extract.store import Store
 from nightreel.index.build import build_index
+from nightreel.index.manifest import read_header
 from nightreel.index.open import open_index
 
 BUILD = """
@@ -83,3 +86,27 @@ def test_builds_at_once_leave_an_index_that_opens(colours: Any) -> None:
     ends = [process.communicate("\n") for process in running]
     assert [process.returncode for process in running] == [0, 0], ends
     assert open_index(colours.store, "toy").size == 15
+
+
+def test_searching_goes_on_while_an_index_is_replaced(colours: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_index(colours.store, "toy")
+    before = read_header(colours.store, "toy")
+    colours.add("new.mp4", ["white"] * 2)
+    build_index(colours.store, "toy")  # deletes what the header just read names
+    looks = [before]
+
+    def read(store: Store, name: str) -> Any:
+        return looks.pop() if looks else read_header(store, name)
+
+    monkeypatch.setattr("nightreel.index.open.read_header", read)
+    assert open_index(colours.store, "toy").size == 17
+    assert looks == []
+
+
+def test_an_open_index_outlives_its_files(colours: Any) -> None:
+    build_index(colours.store, "toy")
+    index = open_index(colours.store, "toy")
+    for path in (colours.root / "index" / "toy").iterdir():
+        path.unlink()
+    assert len(index.search(np.ones(4, np.float32), 5)[0]) == 5
+    assert len(index.videos(np.ones(4, np.float32), 3)) == 3

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,21 @@ from nightreel.index.open import index_headers, open_index
 Change = Callable[[dict[str, Any]], object]
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three videos, 15 segments, indexed: what every test gets a copy of."""
+    archive = sys.modules["archives"].MadeArchive(tmp_path_factory.mktemp("built") / "a.reel")
+    archive.add("red.mp4", ["red"] * 4)
+    archive.add("mixed.mp4", ["blue", "blue", "red", "red", "blue", "blue"])
+    archive.add("green.mp4", ["green"] * 5)
+    build_index(archive.store, "toy")
+    return Path(archive.root)
+
+
 @pytest.fixture
-def built(colours: Any) -> Any:
+def built(template: Path, tmp_path: Path) -> Any:
     """Three videos, 15 segments, indexed."""
-    build_index(colours.store, "toy")
-    return colours
+    return sys.modules["archives"].MadeArchive(shutil.copytree(template, tmp_path / "a.reel"))
 
 
 def index_file(archive: Any) -> Path:
@@ -160,6 +171,12 @@ def test_a_hostile_header_is_refused_and_never_followed(built: Any, number: int)
     assert_refused_and_mended(built)
 
 
+def test_the_files_of_another_folder_are_not_opened(built: Any) -> None:
+    shutil.copytree(index_file(built).parent, built.root / "other")  # outside, and it would open
+    edit(built, put("name", "../other"))
+    assert_refused_and_mended(built, r"it is of '\.\./other'")
+
+
 def test_more_lists_than_there_are_is_all_of_them(built: Any) -> None:
     edit(built, put(*SEGMENT, "probes", 10**12))
     edit(built, put(*SEGMENT, "factor", 10**12))
@@ -258,28 +275,6 @@ def test_an_index_of_the_version_before_is_built_again(built: Any) -> None:
     files = {"vectors": "0a.faiss", "null": "0a.npz"}
     index_file(built).write_text(json.dumps({**old, "fingerprint": {}, "commit": "x", "files": files, "sha256": {}}))
     assert_refused_and_mended(built, "format version 1, expected 2")
-
-
-def test_searching_goes_on_while_an_index_is_replaced(built: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = read_header(built.store, "toy")
-    built.add("new.mp4", ["white"] * 2)
-    build_index(built.store, "toy")  # deletes what the header just read names
-    looks = [before]
-
-    def read(store: Store, name: str) -> Any:
-        return looks.pop() if looks else read_header(store, name)
-
-    monkeypatch.setattr("nightreel.index.open.read_header", read)
-    assert open_index(built.store, "toy").size == 17
-    assert looks == []
-
-
-def test_an_open_index_outlives_its_files(built: Any) -> None:
-    index = open_index(built.store, "toy")
-    for path in index_file(built).parent.iterdir():
-        path.unlink()
-    assert len(index.search(np.ones(4, np.float32), 5)[0]) == 5
-    assert len(index.videos(np.ones(4, np.float32), 3)) == 3
 
 
 def test_an_archive_may_be_moved(built: Any, tmp_path: Path) -> None:

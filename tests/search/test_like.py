@@ -162,7 +162,9 @@ def test_videos_of_one_and_two_clips_give_moments_that_are_their_clips(jumps: Re
     assert ("cat.mp4", 8, 16) in spans(hits)
     (still,) = [hit for hit in hits if hit.path.endswith("still.mp4")]
     assert (still.start_s, still.end_s) == (0, 16)  # nothing stands out, so it is all of it
-    assert still.score == pytest.approx(0, abs=1e-3)
+    assert still.score == min(hit.score for hit in hits) < 0.1  # 0 but for its length
+    (moment,) = Archive(jumps.root).search(like="sport.mp4@8-16", video="still.mp4")
+    assert moment.score == pytest.approx(0, abs=1e-3)
     assert np.isfinite([hit.score for hit in hits]).all()
 
 
@@ -173,7 +175,9 @@ def test_a_clip_that_laps_over_its_neighbours_is_scored_by_itself(reel: Reel, co
         rows = [JUMP if n == place else STAND for n in range(count)]
         video = reel("mae", "videomae:x").add(f"{place}.mp4", np.stack(rows), 4.0, length_s=8.0)
         segments = reel.store.segments_of("mae", video)
-        (moment, score), *others = moments_in(segments, JUMP.astype(np.float32), 9)
+        rows32 = segments.embedding.astype(np.float32)
+        found = moments_in(rows32, segments.start_s, segments.end_s, JUMP.astype(np.float32), 9)
+        (moment, score), *others = found
         assert score == pytest.approx(1, abs=1e-3)
         assert all(score >= other for _, other in others)
         middle = (segments.start_s[place] + segments.end_s[place]) / 2
@@ -185,14 +189,15 @@ def test_the_score_of_a_moment_is_that_of_the_clips_whose_share_is_in_it(reel: R
     video = reel("mae", "videomae:x").add("a.mp4", np.stack([STAND, JUMP]), 4.0, length_s=8.0)  # [0, 8) [4, 8)
     segments = reel.store.segments_of("mae", video)
     scores = np.array([0, 1], np.float32)
-    assert peak_score(scores, segments, Moment(6, 8, 1)) == 1
-    assert peak_score(scores, segments, Moment(0, 6, 1)) == 0
-    assert peak_score(scores, segments, Moment(0, 8, 1)) == 0.5
+    assert peak_score(scores, segments.start_s, segments.end_s, Moment(6, 8, 1)) == 1
+    assert peak_score(scores, segments.start_s, segments.end_s, Moment(0, 6, 1)) == 0
+    assert peak_score(scores, segments.start_s, segments.end_s, Moment(0, 8, 1)) == 0.5
 
 
 def test_pieces_of_a_moment_are_what_segments_cover(reel: Reel) -> None:
     video = reel("mae", "videomae:x").add("a.mp4", np.stack([STAND] * 6), 4.0, length_s=8.0)
     segments = reel.store.segments_of("mae", video)[np.array([0, 1, 4, 5])]  # [0, 8) [4, 12) [16, 24) [20, 24)
-    assert pieces(Moment(2, 22, 5), segments) == [Moment(2, 12, 5), Moment(16, 22, 5)]
-    assert pieces(Moment(0, 12, 5), segments) == [Moment(0, 12, 5)]
-    assert pieces(Moment(12, 18, 5), segments) == [Moment(16, 18, 5)]
+    spans_s = segments.start_s, segments.end_s
+    assert pieces(Moment(2, 22, 5), *spans_s) == [Moment(2, 12, 5), Moment(16, 22, 5)]
+    assert pieces(Moment(0, 12, 5), *spans_s) == [Moment(0, 12, 5)]
+    assert pieces(Moment(12, 18, 5), *spans_s) == [Moment(16, 18, 5)]

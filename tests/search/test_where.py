@@ -269,7 +269,7 @@ def test_sorting_ranks_by_the_column_and_leaves_out_what_has_none(films: Any) ->
     assert asked(films, sort="year", top=1) == [("a.mp4", 0, 1, 1999)]
     answer = Archive(films.root).ask(Question(sort="luma", top=2))
     assert [hit.confidence for hit in answer.hits] == [None, None]
-    assert answer.notes == ("6 of 9 segments pass; the first 2 are shown. More with --top.",)
+    assert answer.notes == ("6 of 9 segments pass; 1 to 2 are shown. More with --top, or --skip.",)
 
 
 def test_sorting_what_was_found_by_likeness(films: Any) -> None:
