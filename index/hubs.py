@@ -1,8 +1,9 @@
 """Hubs: videos that are near to every query, such as a black slate, stop winning.
 
-A video's hubness is its mean score with the twentieth of the probe queries (`probes.py`) that like it best. What lies more than
-`CUT` robust deviations above the archive's middle is subtracted from its scores. So a video like others keeps its score to the
-last bit, and a slate that is as near to everything as others are to what they show loses what it gains by that.
+A video's hubness is its mean score with the twentieth of the probe queries (`probes.py`) that like it best. More than `CUT` robust
+deviations above the archive's middle it is a hub, and its scores are lowered to what they were at the middle (fully from `FULL`
+deviations on). So a video like others keeps its score to the last bit, and a slate that is as near to everything as others are to
+what they show loses what it gains by that.
 
 Source: the querybank idea of QB-Norm (Bogolin 2022), with another correction. Theirs divides every score by what the bank
 gives (inverted softmax). On QVHighlights that cost 3 to 6 points of R@1 with this bank, at every temperature, and gained
@@ -17,7 +18,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 
 BEST_SHARE = 0.05
-CUT = 3.0
+CUT, FULL = 3.0, 4.0
 LEAST = 24  # videos; fewer have no middle to stand out from
 
 
@@ -29,14 +30,17 @@ def hubness(scores: Floats) -> float:
     return float(np.partition(scores, -best)[-best:].mean())
 
 
-def cut_of(hubness: npt.NDArray[Any]) -> float:
-    """The hubness above which a video is a hub; infinite for few videos."""
+def usual(hubness: npt.NDArray[Any]) -> tuple[float, float]:
+    """Middle and robust deviation of an archive's hubness (V,); (0, infinite) for few videos, among which none sticks out."""
     if len(hubness) < LEAST:
-        return float("inf")
+        return 0.0, float("inf")
     middle = float(np.median(hubness))
-    return middle + CUT * max(1.4826 * float(np.median(np.abs(hubness - middle))), 1e-3)
+    return middle, max(1.4826 * float(np.median(np.abs(hubness - middle))), 1e-3)
 
 
-def penalties(hubness: npt.NDArray[Any], cut: float) -> Floats:
-    """(V,) what is subtracted from the scores of videos of this hubness (V,)."""
-    return np.asarray(np.maximum(0.0, hubness - cut), np.float32)
+def penalties(hubness: npt.NDArray[Any], middle: float, deviation: float) -> Floats:
+    """(V,) what is subtracted from the scores of videos of this hubness (V,): nothing up to `CUT` deviations above the middle, and
+    from `FULL` on all that is above the middle."""
+    above = (hubness - middle) / deviation
+    share = np.clip((above - CUT) / (FULL - CUT), 0.0, 1.0)
+    return np.asarray(np.where(share > 0, share * (hubness - middle), 0.0), np.float32)

@@ -17,7 +17,7 @@ from ..extract.errors import Damaged, IndexMissing
 from ..extract.fingerprint import MODEL_KEYS, require_same
 from ..extract.store import Store
 from ..extract.vectors import Vectors
-from .hubs import cut_of, penalties
+from .hubs import penalties, usual
 from .levels import BY_NAME, SEGMENT, Level, windows
 from .manifest import INDEX_FILE, UNREADABLE, Header, files_of, folder_of, how_to_build, read_header, require_file
 from .null import Null, read_null
@@ -61,10 +61,10 @@ class VectorIndex:
         for part in self.parts:
             self._places |= {name: (part, place) for name, place in part.places().items()}
         alive = [part.table.hubness[part.alive] for part in self.parts]
-        cut = cut_of(np.concatenate([np.zeros(0, np.float32), *alive]))
+        middle, deviation = usual(np.concatenate([np.zeros(0, np.float32), *alive]))
         for part in self.parts:
-            for i in np.flatnonzero(part.alive & (part.table.hubness > cut)):
-                self._hubs[part.table.video_id[i]] = float(penalties(part.table.hubness[i : i + 1], cut)[0])
+            lowered = np.where(part.alive, penalties(part.table.hubness, middle, deviation), 0.0)
+            self._hubs |= {part.table.video_id[i]: float(lowered[i]) for i in np.flatnonzero(lowered)}
 
     @property
     def levels(self) -> tuple[Level, ...]:

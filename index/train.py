@@ -37,8 +37,10 @@ def trained(kind: Kind, count: int, sample: Floats, device: str = "auto") -> Any
         lists.cp.niter, lists.cp.max_points_per_centroid = ROUNDS, PER_LIST
         lists.cp.min_points_per_centroid = 1  # small samples are meant; FAISS would print a warning to stdout
         lists.cp.seed = 1234
+        if len(sample) < lists.nlist:  # nearly all vectors are of no direction; FAISS wants one a list
+            sample = np.resize(sample if len(sample) else np.eye(1, sample.shape[1]), (lists.nlist, sample.shape[1]))
         helper = _on_gpu(lists, device)  # kept alive by this name
-        index.train(np.ascontiguousarray(sample))
+        index.train(np.ascontiguousarray(sample, np.float32))
         del helper
         lists.clustering_index = None
     return index

@@ -221,6 +221,17 @@ def test_a_video_of_nothing_but_black_is_no_trouble(small: Any) -> None:
     assert not set(found.tolist()) & set(segment_ids("ff00", 40).tolist())
 
 
+@pytest.mark.parametrize("good", [0, 2])
+def test_lists_are_made_of_hardly_any_direction(clustered: Fixture, early_lists: int, good: int) -> None:
+    archive = clustered(1, 2, 16)
+    for name in ("ff00", "ff01"):
+        black = np.arange(300)[:, None] < good
+        add_segments(archive, name, lambda of, black=black: replace(of, embedding=of.embedding * black), 300)
+    report = build_index(archive.store, "rand", ON_CPU)
+    assert (report["kind"], report["vectors"]) == ("IVF,fp16", 2 + 2 * good)
+    assert len(open_index(archive.store, "rand").search(np.ones(16, np.float32), 9)[1]) == 2 + 2 * good
+
+
 def test_segments_with_the_ids_of_another_video_are_refused(colours: Any) -> None:
     red = colours.store.find_video("red.mp4").video_id
     add_segments(colours, "ff00", lambda segments: replace(segments, segment_id=segment_ids(red, 4)), 4)

@@ -9,7 +9,7 @@ import pytest
 from nightreel.extract.encoders.toy import ToyEncoder
 from nightreel.index import probes
 from nightreel.index.build import build_index
-from nightreel.index.hubs import CUT, LEAST, cut_of, hubness, penalties
+from nightreel.index.hubs import CUT, FULL, LEAST, hubness, penalties, usual
 from nightreel.index.open import open_index
 
 DIM, VIDEOS = 24, 30
@@ -22,20 +22,22 @@ def test_hubness_is_the_mean_with_the_twentieth_that_likes_it_best() -> None:
     assert hubness(np.zeros(0, np.float32)) == 0.0
 
 
-def test_cut_and_penalty_by_hand() -> None:
+def test_penalties_by_hand() -> None:
     values = np.array([0.1] * 10 + [0.2] * 10 + [0.3] * 10 + [2.0])  # the median is 0.2, and the deviation from it 0.1
-    cut = cut_of(values)
-    assert cut == pytest.approx(0.2 + CUT * 1.4826 * 0.1)
-    assert penalties(values, cut)[-1] == pytest.approx(2.0 - cut)
-    assert not penalties(values, cut)[:-1].any()
-    assert cut_of(np.full(50, 0.2)) == pytest.approx(0.2 + CUT * 1e-3)  # equal ones have a little room
+    middle, deviation = usual(values)
+    assert (middle, deviation) == (pytest.approx(0.2), pytest.approx(1.4826 * 0.1))
+    assert penalties(values, middle, deviation)[-1] == pytest.approx(1.8)  # all that is above the middle
+    assert not penalties(values, middle, deviation)[:-1].any()
+    half = np.array([middle + (CUT + FULL) / 2 * deviation])
+    assert penalties(half, middle, deviation)[0] == pytest.approx(0.5 * (half[0] - middle))
+    assert usual(np.full(50, 0.2)) == (pytest.approx(0.2), 1e-3)  # equal ones have a little room
 
 
 def test_few_videos_have_no_hubs() -> None:
     values = np.r_[np.full(LEAST - 2, 0.1), 9.0]
-    assert cut_of(values) == cut_of(np.zeros(0)) == np.inf
-    assert not penalties(values, cut_of(values)).any()
-    assert np.isfinite(cut_of(np.r_[values, 0.1]))
+    assert usual(values)[1] == usual(np.zeros(0))[1] == np.inf
+    assert not penalties(values, *usual(values)).any()
+    assert penalties(np.r_[values, 0.1], *usual(np.r_[values, 0.1])).any()
 
 
 class Sentences(ToyEncoder):

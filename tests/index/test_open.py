@@ -17,7 +17,7 @@ from nightreel.extract.files import sha256_of
 from nightreel.extract.store import Store
 from nightreel.index.build import build_index
 from nightreel.index.info import summary
-from nightreel.index.manifest import damage, read_header
+from nightreel.index.manifest import damage
 from nightreel.index.open import index_headers, open_index
 
 Change = Callable[[dict[str, Any]], object]
