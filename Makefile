@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo lint test check bench clean
+.PHONY: help install demo lint test check bench peers clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -31,7 +31,7 @@ lint: $(STAMP)  ## format, lint and types
 
 check: lint test  ## everything CI runs: format, lint, types, tests with warnings as errors
 
-bench: $(STAMP)  ## every benchmark, one JSON object each (needs ../shared/data); FULL=1 takes four hours instead of ten minutes
+bench: $(STAMP)  ## every benchmark, one JSON object each (needs ../shared/data); FULL=1 takes four hours instead of fifteen minutes
 	@for script in benchmarks/[!_]*.py; do \
 	  case $$script in \
 	    */extract*) quick=$(if $(FULL),,--quick);; \
@@ -39,6 +39,9 @@ bench: $(STAMP)  ## every benchmark, one JSON object each (needs ../shared/data)
 	    *) quick=;; esac; \
 	  echo "== $$script $$quick" >&2; $(BIN)/python $$script $$quick || exit 1; \
 	done
+
+peers: $(STAMP)  ## what benchmarks/index.py compares with; without its pins, which ask for an older FAISS
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps autofaiss==2.18.0 embedding_reader fire termcolor pandas python-dateutil six
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

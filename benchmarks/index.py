@@ -2,9 +2,7 @@
 
     python benchmarks/index.py [--sizes 10000 100000 1000000] [--memory 4GB] [--keep FOLDER] [--skip-peer]
 
-The peer needs packages that nothing else needs, without their pins (they ask for an older faiss; 2.18 runs beside today's):
-
-    pip install --no-deps autofaiss==2.18.0 embedding_reader fire termcolor pandas python-dateutil six
+The peer needs packages that nothing else needs, without their pins, which ask for an older FAISS: `make peers`.
 
 Protocol. Vectors: `_vectors.py` (D = 512, clustered, 48 intrinsic dimensions, at most 500 to a video), in an archive for ours
 and the same rows as .npy for the peer. Each engine builds in a process of its own, with the same memory allowed: time, bytes

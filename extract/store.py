@@ -80,13 +80,14 @@ class Store:
         return cls.open(root)
 
     def refresh(self) -> None:
-        """See what other processes have committed since."""
-        for path in sorted((self.root / "commits").glob("*.json")):
-            if not path.name.startswith(".") and path.name not in self._seen:
-                self._commits.append(read_commit(path))
-                self._seen.add(path.name)
-        self.state = visible(self._commits)
-        self._videos = None
+        """See what other processes have committed since; where that is nothing, `state` stays the same object."""
+        names = {path.name for path in (self.root / "commits").glob("*.json")}
+        new = sorted(name for name in names - self._seen if not name.startswith("."))
+        if new:
+            self._commits += [read_commit(self.root / "commits" / name) for name in new]
+            self._seen.update(new)
+            self.state = visible(self._commits)
+            self._videos = None
 
     @property
     def commits(self) -> list[Commit]:

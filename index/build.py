@@ -28,7 +28,7 @@ from .kinds import DEFAULT_MEMORY, DEFAULT_RECALL, FLAT_BELOW, Kind, check_recal
 from .levels import SEGMENT, Level, levels_for, windows
 from .manifest import FORMAT_VERSION, Entry, Header, files_of, folder_of, publish, read_old
 from .measure import measure, tune_part
-from .part import Table
+from .part import Table, faiss_version
 from .reading import Footage, read_videos, versions
 from .write import Plan, write_part
 
@@ -141,6 +141,7 @@ def build_index(
         "left_out": sum(len(table.left_out[SEGMENT.name]) for table in tables),
         "videos": len(now),
         "commit": store.state.last_commit,
+        "faiss": faiss_version(),
         "created": utc_now(),
     }
     header["bytes"] = sum(named["bytes"] for named in files_of(header))

@@ -1,9 +1,9 @@
 """Hubs: videos that are near to every query, such as a black slate, stop winning.
 
-A video's hubness is its mean score with the twentieth of the probe queries (`probes.py`) that like it best. More than `CUT` robust
-deviations above the archive's middle it is a hub, and its scores are lowered to what they were at the middle (fully from `FULL`
-deviations on). So a video like others keeps its score to the last bit, and a slate that is as near to everything as others are to
-what they show loses what it gains by that.
+A video's hubness is its mean score with the twentieth of the probe queries (`probes.py`) that like it best. More than `CUT`
+robust deviations above the archive's middle it is a hub, and its scores are lowered to what they were at the middle (fully
+from `FULL` deviations on). So a video like others keeps its score to the last bit, and a slate that is as near to everything
+as others are to what they show loses what it gains by that.
 
 Source: the querybank idea of QB-Norm (Bogolin 2022), with another correction. Theirs divides every score by what the bank
 gives (inverted softmax). On QVHighlights that cost 3 to 6 points of R@1 with this bank, at every temperature, and gained
@@ -39,8 +39,8 @@ def usual(hubness: npt.NDArray[Any]) -> tuple[float, float]:
 
 
 def penalties(hubness: npt.NDArray[Any], middle: float, deviation: float) -> Floats:
-    """(V,) what is subtracted from the scores of videos of this hubness (V,): nothing up to `CUT` deviations above the middle, and
-    from `FULL` on all that is above the middle."""
+    """(V,) what is subtracted from the scores of videos of this hubness (V,): nothing up to `CUT` deviations above the
+    middle, and from `FULL` on all that is above the middle."""
     above = (hubness - middle) / deviation
     share = np.clip((above - CUT) / (FULL - CUT), 0.0, 1.0)
     return np.asarray(np.where(share > 0, share * (hubness - middle), 0.0), np.float32)

@@ -21,7 +21,7 @@ from .hubs import penalties, usual
 from .levels import BY_NAME, SEGMENT, Level, windows
 from .manifest import INDEX_FILE, UNREADABLE, Header, files_of, folder_of, how_to_build, read_header, require_file
 from .null import Null, read_null
-from .part import Mask, Part, open_part
+from .part import Mask, Part, faiss_version, open_part
 from .reading import versions
 
 Floats = npt.NDArray[np.float32]
@@ -250,8 +250,10 @@ def open_index(store: Store, name: str) -> VectorIndex:
             require_file(folder, named)
         return open_header(store, header)
     except UNREADABLE as error:
+        written, here = header.get("faiss"), faiss_version()
+        by = f"; it was written by FAISS {written}, this is {here}" if written != here else ""
         raise Damaged(
-            f"index {folder} cannot be read ({error}). Build it again: {how_to_build(store, name)}"
+            f"index {folder} cannot be read ({error}{by}). Build it again: {how_to_build(store, name)}"
         ) from error
 
 

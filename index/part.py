@@ -256,6 +256,13 @@ def open_part(folder: Path, entry: Mapping[str, Any], versions: Mapping[str, str
     return Part(entry, table, indexes, spans, norms, table.alive(versions))
 
 
+def faiss_version() -> str:
+    """Of the FAISS that is installed; files of a newer one may be unreadable."""
+    import faiss
+
+    return str(faiss.__version__)
+
+
 def read_table(folder: Path, entry: Mapping[str, Any]) -> Table:
     """The table of a part.
 
