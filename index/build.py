@@ -83,11 +83,9 @@ def build_index(
     recall = check_recall(settings.recall if settings.recall is not None else old.recall or DEFAULT_RECALL)
     memory = settings.memory or old.memory or DEFAULT_MEMORY
     room, dim, levels = parse_memory(memory), int(fingerprint["dim"]), levels_for(fingerprint.get("sampling"))
-    anew = settings.rebuild or (memory, recall, [level.name for level in levels]) != (
-        old.memory,
-        old.recall,
-        old.levels,
-    )
+    same_room = old.memory is not None and parse_memory(old.memory) == room
+    asked = (recall, [level.name for level in levels])
+    anew = settings.rebuild or not same_room or asked != (old.recall, old.levels)
     sizes: dict[str, tuple[int, ...]] = {}
 
     def sized(names: set[str]) -> dict[str, tuple[int, ...]]:
@@ -108,9 +106,9 @@ def build_index(
     tables = [table for _, table in kept]
     for names in _groups(sizes):
         counts = {level.name: sum(sizes[name][i] for name in names) for i, level in enumerate(levels)}
-        plan = Plan(
-            levels, sorted(names), counts, kind, chance.probes.vectors, chance.probes.sentences, dim, settings.device
-        )
+        probes = chance.probes
+        spread = chance.null.spread(probes.vectors)
+        plan = Plan(levels, sorted(names), counts, kind, probes.vectors, spread, probes.sentences, dim, settings.device)
 
         def step(rows: int) -> None:
             nonlocal done

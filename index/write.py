@@ -16,9 +16,10 @@ from .hubs import hubness
 from .kinds import FLAT_BELOW, Kind, kinds
 from .levels import SEGMENT, Floats, Level, pooled, windows
 from .manifest import Entry, describe
+from .null import SELF
 from .part import Table
 from .reading import Footage
-from .score import WEIGHTS
+from .score import video_score
 from .train import sample_size, trained
 from .tune import QUERIES, Best, held_out, held_out_videos
 
@@ -29,14 +30,19 @@ Read = Callable[[], Iterable[Footage]]  # the videos of the part; called twice
 
 @dataclass(frozen=True)
 class Plan:
-    """What a part is to be: `videos` their ids, `counts` level -> rows, `probes` (P, D) for hubs, `sentences` (P, D) to tune
-    with, `device` to train on."""
+    """What a part is to be.
+
+    Attributes:
+        levels; videos: their ids; counts: level -> rows; kind: of its larger levels; dim.
+        probes: (P, D) for hubs, with their `spread` (L, P).    sentences: (P, D) to tune with.    device: to train on.
+    """
 
     levels: Sequence[Level]
     videos: Sequence[str]
     counts: dict[str, int]
     kind: Kind
     probes: Floats
+    spread: Floats
     sentences: Floats
     dim: int
     device: str = "auto"
@@ -97,7 +103,6 @@ def write_part(
     samples = _samples(plan, held, read, rng, step)
     fillings = [_Filling(plan, level, *samples.pop(level.name)) for level in plan.levels]
     names, versions_, hubs = [], [], []
-    weights = np.array([WEIGHTS[level.name] for level in plan.levels], np.float32)
     spans = [np.zeros((0, 2))]
     for footage in read():
         best = []
@@ -109,7 +114,9 @@ def write_part(
         spans.append(np.stack([footage.start_s, footage.end_s], axis=1))
         names.append(footage.video_id)
         versions_.append(footage.version)
-        hubs.append(hubness(weights @ np.stack(best) / weights.sum()))
+        others = best[0] < SELF  # a probe of footage says nothing of the video that it was taken from
+        whole = video_score(np.stack(best), footage.seconds, plan.spread, plan.levels)
+        hubs.append(hubness(whole[others]))
         step(len(footage.vectors))
     part_id = time_ordered_id()
     entry: Entry = {"id": part_id, "dim": plan.dim, "levels": {}}

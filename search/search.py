@@ -164,6 +164,7 @@ def look(store: Store, index: VectorIndex, video_id: str, query: Vector, held: H
         if not len(segments):
             return None
         vectors, start_s, end_s = segments.embedding.astype(np.float32), segments.start_s, segments.end_s
+        vectors[~np.isfinite(vectors).all(axis=1)] = 0.0  # as the index has it: never found
         edges = [windows(start_s, end_s, level) for level in index.levels]
         at = [(first, after, pooled(vectors, first, after)[1]) for first, after in edges]
     else:

@@ -84,8 +84,8 @@ def test_a_long_video_of_noise_does_not_win_by_its_length(make_archive: MakeArch
             )
         return first
 
-    assert longest_first("bound") > 40  # by its best segments it would nearly always win
-    assert longest_first("score") < 20
+    assert longest_first("bound") >= 20  # of 60, where chance gives 2: its best seconds
+    assert longest_first("score") <= 8
 
 
 def test_pages_follow_one_another(cone: Any) -> None:
