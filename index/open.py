@@ -27,7 +27,7 @@ from .reading import versions
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
-DIRECT = 2048  # where no more rows than this are allowed, they are all scored exactly and FAISS is not asked
+DIRECT = 512  # where no more rows than this are allowed, they are all scored exactly and FAISS is not asked
 PER_VIDEO = 8  # hits per video wanted, when videos are looked for
 MOST_HITS = 20_000
 

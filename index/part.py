@@ -157,10 +157,14 @@ class Part:
         if not len(self.numbers):
             return np.zeros(0, np.int64)
         high = ids >> ROW_BITS
-        at = self._order[np.minimum(np.searchsorted(self.numbers, high, sorter=self._order), len(self.numbers) - 1)]
+        edges = np.flatnonzero(np.r_[True, high[1:] != high[:-1]]) if len(ids) else np.zeros(0, np.int64)
+        wanted = high[edges]  # one for every run of ids of one video, of which there are far fewer than ids
+        at = self._order[np.minimum(np.searchsorted(self.numbers, wanted, sorter=self._order), len(self.numbers) - 1)]
+        here = self.numbers[at] == wanted
         first = self.table.first[SEGMENT.name]
-        rows = first[at] + (ids & ((1 << ROW_BITS) - 1))
-        return np.asarray(rows[(self.numbers[at] == high) & (rows < first[at + 1])])
+        lengths = np.diff(edges, append=len(ids))
+        rows = np.repeat(first[at], lengths) + (ids & ((1 << ROW_BITS) - 1))
+        return np.asarray(rows[np.repeat(here, lengths) & (rows < np.repeat(first[at + 1], lengths))])
 
     def owner(self, level: str, rows: Ids) -> Ids:
         """(K,) to which video, by its place in the table, rows belong."""
@@ -242,6 +246,9 @@ def open_part(folder: Path, entry: Mapping[str, Any], versions: Mapping[str, str
     for name, level in entry["levels"].items():
         flags = faiss.IO_FLAG_MMAP if level["kind"] != "Flat" else 0
         indexes[name] = faiss.read_index(str(folder / level["file"]), flags)
+        lists = faiss.try_extract_index_ivf(indexes[name])
+        if lists is not None:  # FAISS starts 32 threads per query to read ahead, which costs more than all the rest
+            faiss.downcast_InvertedLists(lists.invlists).prefetch_nthread = 0
         expected = (int(table.first[name][-1]), int(entry["dim"]))
         if (indexes[name].ntotal, indexes[name].d) != expected:
             raise ValueError(f"{level['file']} is ({indexes[name].ntotal}, {indexes[name].d}), expected {expected}")
