@@ -170,9 +170,9 @@ def info_text(info: dict[str, Any]) -> str:
             f"{e['bytes'] / 1e6:.1f} MB, {_sampling(e['sampling'])}, licence {e['licence']}"
         )
     for name, i in info["indexes"].items():
-        stale = (
-            f"; STALE: {i['missing_videos']} videos are not in it, run `nightreel index` again" if i["stale"] else ""
-        )
+        missing = i["missing_videos"]
+        lacks = "1 video is" if missing == 1 else f"{missing} videos are"
+        stale = f"; STALE: {lacks} not in it, run `nightreel index` again" if i["stale"] else ""
         hidden = f", {i['hidden']} hidden until `nightreel compact`" if i["hidden"] else ""
         parts = f"{i['parts']} part{'s' * (i['parts'] != 1)}{hidden}"
         lines.append(

@@ -66,14 +66,12 @@ class Null:
 
     def spread(self, queries: Floats) -> Floats:
         """(L, Q) deviation of scores within a video at each level."""
-        variance = np.einsum("qd,de,qe->q", queries, self.segments.covariance, queries)
-        return np.asarray(self.within[:, None] * np.sqrt(np.maximum(variance, 0.0)), np.float32)
+        return np.asarray(self.within[:, None] * np.sqrt(self.segments.variance(queries)), np.float32)
 
     def moments(self, queries: Floats) -> tuple[Floats, Floats]:
         """(Q,), (Q,) mean and deviation of video scores over the archive."""
         if not self.measured:
-            variance = np.einsum("qd,de,qe->q", queries, self.segments.covariance, queries)
-            return queries @ self.segments.mean, np.sqrt(np.maximum(variance, 1e-12)).astype(np.float32)
+            return queries @ self.segments.mean, np.sqrt(self.segments.variance(queries))
         return _lines(_facts(queries @ self.windows.T, self.bounds), self.mean_of, self.deviation_of)
 
     def standard(self, query: Floats, scores: Floats) -> Floats:
@@ -101,8 +99,7 @@ def measure_null(sample: Sequence[Footage], probes: Floats, levels: Sequence[Lev
     for footage in sample:
         segments.add(footage.vectors[~footage.bad])
     stats = segments.stats(videos)
-    variance = np.einsum("qd,de,qe->q", probes, stats.covariance, probes)
-    spread = np.sqrt(np.maximum(variance, 1e-12))
+    spread = np.sqrt(stats.variance(probes))
     coarsest = [level for level in levels if level is not VIDEO][-1]
     rng = np.random.default_rng(0)
     kept, best, within = [], [], []

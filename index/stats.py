@@ -24,6 +24,10 @@ class NullStats:
     covariance: FloatArray
     videos: int
 
+    def variance(self, queries: FloatArray) -> FloatArray:
+        """(Q,) of the inner products of queries (Q, D) with the vectors."""
+        return np.asarray(np.maximum(((queries @ self.covariance) * queries).sum(1), 1e-12), np.float32)
+
     def confidence(self, query: FloatArray, score: float, looks: float | None = None) -> float:
         """The chance, 0 to 1, that the best of `looks` unrelated pieces of footage would score less.
 

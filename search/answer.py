@@ -130,23 +130,23 @@ def _alike(features: Features, question: Question, row: VideoRow | None) -> Answ
     hits = [
         Hit(rank, f.video_id, path_of[f.video_id], f.moment.start_s, f.moment.end_s, f.score, f.confidence)
         for rank, f in enumerate(found, 1)
-    ]
-    if values is not None:
-        hits = _by_largest(hits, values)
+    ][question.skip :]
+    if values is not None:  # within a page; sorted before it is cut, a hit would be on several pages
+        hits = _by_largest(hits, values, question.skip)
     notes = [scan.why_nothing()] if scan is not None and not scan.passed else []
-    notes += [values.why_nothing()] if values is not None and found and not hits else []
+    notes += [values.why_nothing()] if values is not None and len(found) > question.skip and not hits else []
     if index.stale:
         all_of_them = len(features.store.video_ids(features.slug))
         notes.append(
             f"{index.missing} of {all_of_them} videos are newer than the index and are not found. "
             f"Run: nightreel index {features.store.root}"
         )
-    return Answer(hits[question.skip :], features.spec, tuple(notes))
+    return Answer(hits, features.spec, tuple(notes))
 
 
-def _by_largest(hits: Sequence[Hit], scan: Scan) -> list[Hit]:
-    """Hits with the largest value among the segments whose share of the time is in them as their score, ranked by it, without
-    those that have none."""
+def _by_largest(hits: Sequence[Hit], scan: Scan, skip: int) -> list[Hit]:
+    """Hits with the largest value among the segments whose share of the time is in them as their score, ranked by it from
+    `skip` + 1 on, without those that have none."""
     values_of = {video_id: list(scan.passing(video_id)) for video_id in dict.fromkeys(hit.video_id for hit in hits)}
     scored = []
     for hit in hits:
@@ -156,7 +156,7 @@ def _by_largest(hits: Sequence[Hit], scan: Scan) -> list[Hit]:
             if batch.value is not None and inside.any():
                 scored.append(replace(hit, score=float(batch.value[inside].max())))
     scored.sort(key=lambda hit: -hit.score)
-    return [replace(hit, rank=rank) for rank, hit in enumerate(scored, 1)]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(scored, skip + 1)]
 
 
 def _listed(features: Features, question: Question, row: VideoRow | None) -> Answer:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nightreel.cli import main
+from nightreel.extract.encoders.toy import ToyEncoder
 
 MakeFilm = Callable[..., Path]
 
@@ -250,11 +251,30 @@ BAD = [
     (["search", "{archive}", "--where", "true; drop table videos"], 2, ["one expression"]),
     (["search", "{archive}", "--where", "read_text('/etc/passwd') = 'x'"], 2, ["'read_text' is not allowed"]),
     (["search", "{archive}", "--sort", "path"], 2, ["--sort 'path'", "expected a number"]),
+    (["search", "{archive}", "red", "--top", "0"], 2, ["--top", "greater than or equal to 1"]),
+    (["search", "{archive}", "red", "--skip", "-1"], 2, ["--skip", "greater than or equal to 0"]),
+    (["search", "{archive}", "red", "--skip", "some"], 2, ["--skip", "valid integer"]),
+    (["search", "{archive}", "red", "--diverse", "1.5"], 2, ["--diverse", "less than or equal to 1"]),
+    (["search", "{archive}", "red", "--diverse", "-0.1"], 2, ["--diverse", "greater than or equal to 0"]),
+    (["search", "{archive}", "red", "--diverse", "nan"], 2, ["--diverse", "less than or equal to 1"]),
+    (["search", "{archive}", "red^0", "green"], 2, ["'red^0'", "above 0 and at most 100", "--not"]),
+    (["search", "{archive}", "red^101", "green"], 2, ["'red^101'", "such as ^0.5"]),
+    (["search", "{archive}", "red", "--not", "red^1"], 2, ["cancel out", "drop a --not"]),
     (["info", "{archive}", "--threshold", "0.5"], 2, ["--duplicates"]),
     (["info", "{archive}", "--duplicates", "--threshold", "2"], 2, ["--threshold 2", "up to 1"]),
     (["info", "{archive}", "--duplicates", "--encoder", "conse"], 2, ["no features of encoder 'conse'"]),
     (["search", "{archive}", "red", "--encoder", "conse"], 2, ["no features of encoder 'conse'", "toy"]),
     (["ground", "{archive}", "red", "--video", "nope"], 2, ["no video 'nope'"]),
+    (["index", "{archive}", "--memory", "lots"], 2, ["--memory 'lots'", "above nothing", "4GB or 500MB"]),
+    (["index", "{archive}", "--memory", "0"], 2, ["--memory '0'", "for example 4GB"]),
+    (["index", "{archive}", "--memory", "-1GB"], 2, ["--memory '-1GB'", "above nothing"]),
+    (["index", "{archive}", "--memory", "4 parsecs"], 2, ["--memory '4 parsecs'", "500MB"]),
+    (["index", "{archive}", "--recall", "0"], 2, ["--recall 0", "above 0 and at most 1", "0.95"]),
+    (["index", "{archive}", "--recall", "1.1"], 2, ["--recall 1.1", "at most 1"]),
+    (["index", "{archive}", "--recall", "nan"], 2, ["--recall nan", "for example 0.95"]),
+    (["index", "{archive}", "--recall", "high"], 2, ["--recall", "valid number"]),
+    (["index", "{archive}", "--encoder", "conse"], 2, ["no features of encoder 'conse'", "toy"]),
+    (["index", "{tmp}/nothing"], 2, ["no archive at", "nightreel extract"]),
     (["index", "{unextracted}"], 2, ["no features yet", "nightreel failures"]),
     (["info", "{tmp}/nothing"], 2, ["no archive at"]),
     (["fly"], 2, ["fly"]),
@@ -343,12 +363,90 @@ def test_a_stale_index_is_said(archive: Path, videos: Path, make_film: MakeFilm)
     make_film(videos / "new.mp4", [("yellow", 3.0)])
     nightreel("extract", videos, "--archive", archive, "--encoder", "toy")
     found = nightreel("search", archive, "yellow", "--json")
-    assert "nightreel index" in found.err
-    assert "STALE" in nightreel("info", archive).out
+    assert found.err.startswith("1 of 3 videos are newer than the index and are not found. Run: nightreel index")
+    assert "STALE: 1 video is not in it, run `nightreel index`" in nightreel("info", archive).out
+    told = nightreel("info", archive, "--json").json["indexes"]["toy"]
+    assert (told["stale"], told["missing_videos"]) == (True, 1)
     assert nightreel("index", archive, "--json").json["added"] == 3
     again = nightreel("search", archive, "yellow", "--json")
     assert again.err == ""
     assert Path(again.json["results"][0]["path"]).name == "new.mp4"
+
+
+@pytest.fixture
+def tones(make_archive: Callable[..., Any]) -> Path:
+    """Six films of 4 s, from red to green, and two copies of the reddest; indexed."""
+    made = make_archive()
+    for name, share in [("a", 1.0), ("b", 1.0), ("c", 1.0), ("d", 0.8), ("e", 0.6), ("f", 0.4), ("g", 0.2), ("h", 0.0)]:
+        red, green = ToyEncoder().encode_text(["red", "green"])
+        made.add(f"{name}.mp4", np.tile(share * red + (1 - share) * green, (4, 1)))
+    assert nightreel("index", made.root).code == 0
+    return made.root
+
+
+def found_in(archive: Path, *words: object) -> list[str]:
+    results = nightreel("search", archive, *words, "--by", "video", "--json").json["results"]
+    return [Path(hit["path"]).stem for hit in results]
+
+
+def test_what_an_index_was_asked_for_is_kept_and_told(tones: Path) -> None:
+    built = nightreel("index", tones, "--memory", "500MB", "--recall", "0.9", "--json").json
+    assert set(built) == {"name", "kind", "vectors", "bytes", "recall_at_10", "latency_ms_p50", "added", "removed"}
+    assert (built["name"], built["kind"], built["vectors"]) == ("toy", "Flat", 32)
+    assert built["latency_ms_p50"] > 0
+    assert nightreel("index", tones, "--json").json["added"] == 0  # and the settings stay
+    told = nightreel("info", tones, "--json").json["indexes"]["toy"]
+    assert (told["memory"], told["recall_asked"], told["recall_at_10"], told["kind"]) == ("500MB", 0.9, 1.0, "Flat")
+    assert (told["parts"], told["hidden"], told["stale"], told["missing_videos"]) == (1, 0, False, 0)
+    assert set(told["levels"]) == {"segment", "4s", "16s", "video"}
+    line = nightreel("info", tones).out.splitlines()[-1]
+    assert line.startswith("index toy: Flat, 32 vectors in 1 part, 0.0 MB of 500MB, recall@10 1.0 of 0.9 asked, ")
+    assert "STALE" not in line
+
+
+def test_segments_without_a_direction_are_counted(
+    make_archive: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As other programs may have written them; ours refuses to."""
+    monkeypatch.setattr(sys.modules["archives"], "unit_norm_f16", lambda rows: rows.astype(np.float16))
+    made, vectors = make_archive(), ToyEncoder().encode_text(["red", "red", "blue"])
+    vectors[1] = 0
+    made.add("a.mp4", vectors)
+    assert nightreel("index", made.root, "--json").json["left_out"] == 1
+    assert "1 left out: they have no direction" in nightreel("index", made.root).out
+    assert nightreel("info", made.root, "--json").json["indexes"]["toy"]["left_out"] == 1
+
+
+def test_results_come_in_pages(tones: Path) -> None:
+    whole = nightreel("search", tones, "red", "--by", "video", "--json").json["results"]
+    pages = [
+        nightreel("search", tones, "red", "--by", "video", "--top", 3, "--skip", skip, "--json").json["results"]
+        for skip in (0, 3, 6, 9)
+    ]
+    assert [len(page) for page in pages] == [3, 3, 2, 0]
+    assert [hit for page in pages for hit in page] == whole
+    assert [hit["rank"] for hit in whole] == list(range(1, 9))
+    assert nightreel("search", tones, "red", "--skip", 3, "--by", "video").out.splitlines()[1].split()[0] == "4"
+    listed = nightreel("search", tones, "--where", "true", "--top", 3, "--skip", 3)
+    assert "32 of 32 segments pass; 4 to 6 are shown. More with --top, or --skip." in listed.err
+
+
+def test_results_that_look_like_better_ones_fall_back(tones: Path) -> None:
+    assert set(found_in(tones, "red", "--top", 3)) == {"a", "b", "c"}
+    assert found_in(tones, "red", "--diverse", 0) == found_in(tones, "red")
+    spread = found_in(tones, "red", "--diverse", 0.6)
+    assert len(set(spread[:4]) & {"a", "b", "c"}) == 1
+    assert spread[0] in {"a", "b", "c"}
+    assert set(spread) == set("abcdefgh")
+
+
+def test_a_part_of_the_question_may_weigh_more(tones: Path) -> None:
+    assert found_in(tones, "red^9", "green")[0] in {"a", "b", "c", "d"}
+    assert found_in(tones, "red", "green^9")[0] in {"g", "h"}
+    assert found_in(tones, "red", "green")[0] in {"e", "f"}
+    assert found_in(tones, "red^9") == found_in(tones, "red")  # of a single part it means nothing
+    assert found_in(tones, "red", "green", "--not", "red^0.7")[0] == "h"
+    assert nightreel("search", tones, "red^9", "--json").json["query"] == "red^9"
 
 
 def test_damage_is_found(archive: Path) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from nightreel.extract.compact import remove_videos
-from nightreel.extract.errors import UsageError
+from nightreel.extract.errors import WeightsUnavailable
 from nightreel.extract.store import Store
 from nightreel.index.build import build_index
-from nightreel.index.open import open_index
+from nightreel.index.open import VectorIndex, open_index
+from nightreel.search.answer import Question
 from nightreel.search.archive import Archive
-from nightreel.search.search import _best_moments, look, search
+from nightreel.search.search import ALL, Held, Look, _best_moments, _moments, look, search
 
 DIM = 32
 MakeArchive = Callable[..., Any]
@@ -40,24 +41,31 @@ def ranked(archive: Any, query: np.ndarray, by: str, top: int = 5) -> list[str]:
     return [path_of[hit.video_id] for hit in search(archive.store, index, query, top=top, by=by)]
 
 
+def slates_first(archive: Any, by: str) -> int:
+    """Of 20 sentences that say little of what they mean, how many find a slate."""
+    return sum(ranked(archive, archive.at(n, 0.2), by, 1)[0].startswith("slate") for n in range(20))
+
+
 @pytest.mark.parametrize("by", ["video", "moment"])
-def test_a_slate_that_is_near_to_everything_does_not_win(cone: Any, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seen from a sentence the cone's axis is nearer than most of what is in the cone."""
+def test_slates_that_are_near_to_everything_never_win(cone: Any, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each shows the mean of all films. Probes of footage are in the cone, so they see it as near as sentences do."""
+    everything = np.concatenate([batch.embedding for batch in cone.store.segments(cone.slug)]).astype(np.float32)
     for n in range(3):
-        cone.add(f"slate{n}.mp4", np.tile(cone.axis, (30, 1)))
-    queries = [cone.at(n, 0.2) for n in range(40)]
-
-    def slates_first(correct: bool) -> int:
-        with monkeypatch.context() as patch:
-            if not correct:
-                patch.setattr("nightreel.index.open.VectorIndex.penalty", lambda self, video_id: 0.0)
-            return sum(ranked(cone, query, by, 1)[0].startswith("slate") for query in queries)
-
-    # Probes of footage are in the cone, so they see the axis as near as sentences do.
+        cone.add(f"slate{n}.mp4", np.tile(unit(everything.mean(0)), (30, 1)))
     build_index(cone.store, cone.slug)
-    without, corrected = slates_first(False), slates_first(True)
-    assert without >= 20
-    assert corrected <= without / 4
+    assert slates_first(cone, by) == 0
+    monkeypatch.setattr(VectorIndex, "penalty", lambda self, video_id: 0.0)
+    assert slates_first(cone, by) == 20
+
+
+@pytest.mark.xfail(strict=True, reason="`VectorIndex.videos` counts hubs among the videos that are looked into")
+def test_slates_do_not_keep_others_from_being_looked_into(cone: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More slates than videos that are looked into; here a few of both, to be fast."""
+    monkeypatch.setattr("nightreel.search.search.SHORTLIST_LEAST", 3)
+    for n in range(5):
+        cone.add(f"slate{n}.mp4", np.tile(cone.axis, (30, 1)))
+    build_index(cone.store, cone.slug)
+    assert slates_first(cone, "video") == 0
 
 
 def test_videos_that_are_no_hubs_keep_their_scores(cone: Any) -> None:
@@ -88,36 +96,6 @@ def test_a_long_video_of_noise_does_not_win_by_its_length(make_archive: MakeArch
     assert longest_first("score") <= 8
 
 
-def test_pages_follow_one_another(cone: Any) -> None:
-    archive = Archive(cone.root, "rand")
-    archive.build_index()
-    both = archive.search(like="3.mp4@0-10", top=12, by="video")
-    first = archive.search(like="3.mp4@0-10", top=6, by="video")
-    second = archive.search(like="3.mp4@0-10", top=6, skip=6, by="video")
-    assert [hit.rank for hit in second] == [7, 8, 9, 10, 11, 12]
-    assert first + second == both
-    assert archive.search(like="3.mp4@0-10", top=6, skip=500) == []
-    with pytest.raises(UsageError, match="skip of at least 0"):
-        archive.search(like="3.mp4@0-10", skip=-1)
-
-
-def test_what_looks_like_a_better_hit_falls_back(colours: Any) -> None:
-    for name in ("red2.mp4", "red3.mp4"):
-        colours.add(name, ["red"] * 4)
-    colours.add("orange.mp4", ["orange"] * 4)
-    archive = Archive(colours.root)
-    archive.build_index()
-
-    def names(diversity: float) -> list[str]:
-        return [hit.path.rpartition("/")[2] for hit in archive.search("red", by="video", top=3, diversity=diversity)]
-
-    assert all(name.startswith("red") for name in names(0))
-    assert names(0.7)[0].startswith("red")
-    assert sum(name.startswith("red") for name in names(0.7)) == 1
-    with pytest.raises(UsageError, match="--diverse 2: expected 0"):
-        archive.search("red", diversity=2)
-
-
 def test_a_weight_moves_the_question(colours: Any) -> None:
     archive = Archive(colours.root)
     archive.build_index()
@@ -133,8 +111,6 @@ def test_an_open_archive_sees_what_others_remove_index_and_replace(colours: Any)
     remove_videos(other, ["red.mp4"])
     assert "/films/red.mp4" not in {hit.path for hit in archive.search("red")}
     colours.add("crimson.mp4", ["red"] * 5)
-    from nightreel.search.answer import Question
-
     stale = archive.ask(Question("red"))
     assert any("1 of 3 videos are newer than the index" in note for note in stale.notes)
     build_index(Store.open(colours.root), "toy")
@@ -144,28 +120,101 @@ def test_an_open_archive_sees_what_others_remove_index_and_replace(colours: Any)
 
 
 @pytest.mark.parametrize("by", ["video", "moment"])
-def test_an_expression_that_one_in_a_thousand_passes_is_answered_right(make_archive: MakeArchive, by: str) -> None:
+def test_of_what_one_in_a_thousand_passes_nothing_else_is_looked_into(
+    make_archive: MakeArchive, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive, rng = make_archive("rand", dim=DIM, spec="toy", has_text=False), np.random.default_rng(3)
+    vectors = unit(rng.normal(size=(40, 100, DIM)))
     for n in range(40):
         luma = np.zeros(100)
         if n % 10 == 3:
             luma[50] = 200  # 4 of 4000
-        archive.add(f"{n}.mp4", unit(rng.normal(size=(100, DIM))), quality={"luma": luma})
+        archive.add(f"{n}.mp4", vectors[n], quality={"luma": luma})
     opened = Archive(archive.root, "rand")
     opened.build_index()
+    looked: list[str] = []
+
+    def counted(store: Any, index: Any, video_id: str, *rest: Any) -> Look | None:
+        looked.append(store.find_video(video_id).path[7:])
+        return look(store, index, video_id, *rest)
+
+    monkeypatch.setattr("nightreel.search.search.look", counted)
     hits = opened.search(like="0.mp4@0-1", where="luma > 100", top=10, by=by)
-    assert {hit.path.rpartition("/")[2] for hit in hits} == {f"{n}.mp4" for n in (3, 13, 23, 33)}
+    passing = [f"{n}.mp4" for n in (3, 13, 23, 33)]
+    assert sorted(looked) == sorted(passing)
+    assert sorted(hit.path[7:] for hit in hits) == sorted(passing)
     assert {(hit.start_s, hit.end_s) for hit in hits} == {(50.0, 51.0)}
-    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    inner = {f"/films/{n}.mp4": float(vectors[n, 50] @ vectors[0, 0]) for n in (3, 13, 23, 33)}
+    assert [hit.path for hit in hits] == sorted(inner, key=inner.__getitem__, reverse=True)
+    assert [hit.score for hit in hits] == pytest.approx([inner[hit.path] for hit in hits], abs=2e-3)
 
 
-def test_looking_no_further_than_needed_finds_what_looking_at_all_finds(cone: Any) -> None:
+def made_looks(rng: np.random.Generator, query: np.ndarray) -> list[tuple[Look, float]]:
+    """Some videos of one to forty seconds, some of them copies of others, some lowered."""
+    looks: list[tuple[Look, float]] = []
+    for _ in range(int(rng.integers(2, 15))):
+        count = int(rng.integers(1, 40))
+        vectors = unit(np.repeat(rng.normal(size=(count, 8)), rng.integers(1, 6), axis=0)[:count])
+        if looks and rng.random() < 0.3:
+            vectors = looks[int(rng.integers(len(looks)))][0].vectors
+        start_s, scores = np.arange(len(vectors)) * 1.0, vectors @ query
+        penalty = float(rng.choice([0.0, 0.0, 0.1]))
+        name, bound = f"{rng.integers(10**6):06d}", float(scores.max()) - penalty
+        looks.append((Look(name, vectors, start_s, start_s + 1, scores, 0.0, penalty, bound), float(rng.random())))
+    return looks
+
+
+@pytest.mark.parametrize("held", [ALL, Held(barred=np.array([0]))])
+def test_looking_no_further_than_needed_finds_what_looking_at_all_finds(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, looked = np.random.default_rng(0), []
+
+    def counted(one: Look, *rest: Any) -> Any:
+        looked.append(one.video_id)
+        return _moments(one, *rest)
+
+    monkeypatch.setattr("nightreel.search.search._moments", counted)
+    there = 0
+    for _ in range(40):
+        query = unit(rng.normal(size=8))
+        looks = made_looks(rng, query)
+        every = [
+            (one.video_id, moment, score - one.penalty, confidence)
+            for one, confidence in looks
+            for moment, score in _moments(one, query, 1000, held)
+        ]
+        every.sort(key=lambda hit: (-hit[2], hit[0], hit[1].start_s))
+        for top in (1, 3, 7):
+            found = _best_moments(looks, query, top, held)
+            assert [(f.video_id, f.moment, f.score, f.confidence) for f in found] == every[:top]
+            there += len(looks)
+    assert len(looked) < 0.9 * there  # it does save something
+
+
+def test_confidence_falls_with_the_rank_of_the_video(cone: Any) -> None:
     build_index(cone.store, cone.slug)
     index = open_index(cone.store, cone.slug)
+    assert index.null.measured
     for n in range(5):
-        looks = [(look(cone.store, index, video, cone.at(n)), 0.5) for video in cone.store.video_ids(cone.slug)]
-        from nightreel.search.search import ALL
+        videos = search(cone.store, index, cone.at(n), top=40, by="video")
+        confidences = [found.confidence for found in videos]
+        assert confidences == sorted(confidences, reverse=True)
+        assert 0 <= confidences[-1] < 0.5 < confidences[0] <= 1
+        of_video = {found.video_id: found.confidence for found in videos}
+        moments = search(cone.store, index, cone.at(n), top=10, by="moment")
+        assert all(found.confidence == pytest.approx(of_video[found.video_id]) for found in moments)
 
-        few = _best_moments(looks, cone.at(n), 4, ALL)
-        every = _best_moments(looks, cone.at(n), 1000, ALL)
-        assert [(f.video_id, f.moment) for f in few] == [(f.video_id, f.moment) for f in every[:4]]
+
+def test_without_the_weights_there_is_an_index_to_search_with_footage(make_archive: MakeArchive) -> None:
+    archive = make_archive("clip", spec="openclip:PE-Core-B-16@meta", has_text=True)
+    for n in range(30):
+        archive.add(f"{n}.mp4", ["red", "blue", "green", "white"][n % 3 :])
+    opened = Archive(archive.root)
+    opened.build_index()
+    probes = opened.index.header["probes"]
+    assert (probes["kind"], "PE-Core-B-16" in probes["why"]) == ("footage", True)
+    hits = opened.search(like="0.mp4@0-1", top=3)
+    assert [hit.confidence is not None for hit in hits] == [True] * 3
+    with pytest.raises(WeightsUnavailable):
+        opened.search("red")
