@@ -128,6 +128,8 @@ def index_line(built: dict[str, Any]) -> str:
         f"{built['bytes'] / 1e6:.1f} MB, {built['kind']} (recall@10 {built['recall_at_10']}), "
         f"{built['latency_ms_p50']} ms per query"
     )
+    if built["no_sentences"]:
+        line += f"\n  Footage stood in for probe sentences, so `confidence` is rougher: {built['no_sentences']}"
     if built["recall_at_10"] is not None and built["recall_at_10"] < built["recall_asked"]:
         line += (
             f"\n  That is less than the recall of {built['recall_asked']:g} that was asked for: nothing more exact fits into "

@@ -23,10 +23,10 @@ from ..extract.errors import Damaged
 from ..extract.fingerprint import MODEL_KEYS
 from ..extract.segment import ROW_BITS, segment_ids
 from ..extract.store import Store, utc_now
-from .chance import measure_chance
+from .chance import Chance, measure_chance
 from .kinds import DEFAULT_MEMORY, DEFAULT_RECALL, FLAT_BELOW, Kind, check_recall, choose_kind, kinds, parse_memory
 from .levels import SEGMENT, Level, levels_for, windows
-from .manifest import FORMAT_VERSION, Entry, Header, files_of, folder_of, publish, read_old
+from .manifest import FORMAT_VERSION, Entry, Header, Old, files_of, folder_of, publish, read_old
 from .measure import measure, tune_part
 from .part import Table, faiss_version
 from .reading import Footage, read_videos, versions
@@ -80,12 +80,8 @@ def build_index(
     store.refresh()
     old, fingerprint, now = read_old(store, slug), store.encoders()[slug], versions(store, slug)
     _require_unique(now)
-    recall = check_recall(settings.recall if settings.recall is not None else old.recall or DEFAULT_RECALL)
-    memory = settings.memory or old.memory or DEFAULT_MEMORY
-    room, dim, levels = parse_memory(memory), int(fingerprint["dim"]), levels_for(fingerprint.get("sampling"))
-    same_room = old.memory is not None and parse_memory(old.memory) == room
-    asked = (recall, [level.name for level in levels])
-    anew = settings.rebuild or not same_room or asked != (old.recall, old.levels)
+    dim, levels = int(fingerprint["dim"]), levels_for(fingerprint.get("sampling"))
+    wish = _wish(settings, old, levels)
     sizes: dict[str, tuple[int, ...]] = {}
 
     def sized(names: set[str]) -> dict[str, tuple[int, ...]]:
@@ -93,55 +89,17 @@ def build_index(
             sizes[footage.video_id] = _rows(footage, levels)
         return sizes
 
-    kept, todo = _divide(old.parts, now, anew, sized)
-    sized(todo)
-    kind = choose_kind(
-        sum(sum(table.counts(now).values()) for _, table in kept) + sum(map(sum, sizes.values())), dim, room
-    )
-    if _too_large(kept, kind, dim, room - kind.bytes * sum(map(sum, sizes.values()))):
+    kept, todo = _divide(old.parts, now, wish.anew, sized)
+    new = sum(map(sum, sized(todo).values()))
+    kind = choose_kind(sum(sum(table.counts(now).values()) for _, table in kept) + new, dim, wish.room)
+    if _too_large(kept, kind, dim, wish.room - kind.bytes * new):
         return build_index(store, slug, replace(settings, rebuild=True), load, progress)
     chance = measure_chance(store, slug, old, levels, load)
-    entries = [dict(entry) for entry, _ in kept]
-    done, segments = 0, sum(size[0] for size in sizes.values())
-    tables = [table for _, table in kept]
-    for names in _groups(sizes):
-        counts = {level.name: sum(sizes[name][i] for name in names) for i, level in enumerate(levels)}
-        probes = chance.probes
-        spread = chance.null.spread(probes.vectors)
-        plan = Plan(levels, sorted(names), counts, kind, probes.vectors, spread, probes.sentences, dim, settings.device)
-
-        def step(rows: int) -> None:
-            nonlocal done
-            done += rows
-            progress(slug, done, 2 * segments)
-
-        entry, table, truth = write_part(folder_of(store, slug), plan, partial(read_videos, store, slug, names), step)
-        tune_part(store, slug, entry, truth, recall)
-        entries.append(entry)
-        tables.append(table)
-    for entry, table in zip(entries, tables, strict=True):
+    parts = [(dict(entry), table) for entry, table in kept]
+    parts += _new_parts(store, slug, sizes, levels, kind, chance, (wish.recall, settings.device), progress)
+    for entry, table in parts:
         entry["hidden"] = table.dead(now)
-    header: Header = {
-        "version": FORMAT_VERSION,
-        "name": slug,
-        "encoder": slug,
-        "head": None,
-        "metric": "inner product",
-        "kind": _shown(entries),
-        "fingerprint": {key: fingerprint.get(key) for key in ("spec", *MODEL_KEYS)},
-        "dim": dim,
-        "levels": [level.name for level in levels],
-        "memory": memory,
-        "recall_asked": recall,
-        "parts": entries,
-        **chance.files,
-        "vectors": sum(table.counts(now)[SEGMENT.name] for table in tables),
-        "left_out": sum(len(table.left_out[SEGMENT.name]) for table in tables),
-        "videos": len(now),
-        "commit": store.state.last_commit,
-        "faiss": faiss_version(),
-        "created": utc_now(),
-    }
+    header = _header(store, slug, wish, levels, parts, now) | chance.files
     header["bytes"] = sum(named["bytes"] for named in files_of(header))
     header |= measure(store, header, chance.probes.vectors)
     publish(store, header, old)
@@ -149,7 +107,90 @@ def build_index(
     known = {(v, w) for _, table in old.parts for v, w in zip(table.video_id, table.version, strict=True)}
     added = sum(sizes[name][0] for name in todo if (name, now[name]) not in known)
     removed = sum(table.dead(now) - entry["hidden"] for entry, table in old.parts)
-    return {**{key: header[key] for key in shown}, "added": added, "removed": removed}
+    why = chance.probes.why if fingerprint.get("has_text") else ""
+    return {**{key: header[key] for key in shown}, "added": added, "removed": removed, "no_sentences": why}
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What an index is to be: `room` is `memory` in bytes; `anew`: nothing of the old one fits that."""
+
+    memory: str
+    room: float
+    recall: float
+    anew: bool
+
+
+def _wish(settings: Settings, old: Old, levels: Sequence[Level]) -> _Wish:
+    recall = check_recall(settings.recall if settings.recall is not None else old.recall or DEFAULT_RECALL)
+    memory = settings.memory if settings.memory is not None else old.memory or DEFAULT_MEMORY
+    room = parse_memory(memory)
+    same = old.memory is not None and parse_memory(old.memory) == room and old.recall == recall
+    same = same and old.levels == [level.name for level in levels]
+    return _Wish(memory, room, recall, settings.rebuild or not same)
+
+
+def _new_parts(
+    store: Store,
+    slug: str,
+    sizes: Mapping[str, tuple[int, ...]],
+    levels: Sequence[Level],
+    kind: Kind,
+    chance: Chance,
+    tuning: tuple[float, str],
+    progress: Progress,
+) -> list[tuple[Entry, Table]]:
+    """Write parts for these videos; `tuning` is the recall wanted and the device to train on."""
+    out = []
+    done, total = 0, 2 * sum(size[0] for size in sizes.values())
+    dim, probes = int(store.encoders()[slug]["dim"]), chance.probes
+    spread = chance.null.spread(probes.vectors)
+
+    def step(rows: int) -> None:
+        nonlocal done
+        done += rows
+        progress(slug, done, total)
+
+    for names in _groups(sizes):
+        counts = {level.name: sum(sizes[name][i] for name in names) for i, level in enumerate(levels)}
+        plan = Plan(levels, sorted(names), counts, kind, probes.vectors, spread, probes.sentences, dim, tuning[1])
+        read = partial(read_videos, store, slug, names)
+        entry, table, truth = write_part(folder_of(store, slug), plan, read, step)
+        tune_part(store, slug, entry, truth, tuning[0])
+        out.append((entry, table))
+    return out
+
+
+def _header(
+    store: Store,
+    slug: str,
+    wish: _Wish,
+    levels: Sequence[Level],
+    parts: Sequence[tuple[Entry, Table]],
+    now: Mapping[str, str],
+) -> Header:
+    """What `index.json` says, but for what is measured on the whole."""
+    fingerprint = store.encoders()[slug]
+    return {
+        "version": FORMAT_VERSION,
+        "name": slug,
+        "encoder": slug,
+        "head": None,
+        "metric": "inner product",
+        "kind": _shown([entry for entry, _ in parts]),
+        "fingerprint": {key: fingerprint.get(key) for key in ("spec", *MODEL_KEYS)},
+        "dim": int(fingerprint["dim"]),
+        "levels": [level.name for level in levels],
+        "memory": wish.memory,
+        "recall_asked": wish.recall,
+        "parts": [entry for entry, _ in parts],
+        "vectors": sum(table.counts(now)[SEGMENT.name] for _, table in parts),
+        "left_out": sum(len(table.left_out[SEGMENT.name]) for _, table in parts),
+        "videos": len(now),
+        "commit": store.state.last_commit,
+        "faiss": faiss_version(),
+        "created": utc_now(),
+    }
 
 
 def compact_indexes(store: Store, progress: Progress = no_progress) -> list[dict[str, Any]]:

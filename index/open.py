@@ -56,6 +56,7 @@ class VectorIndex:
     missing: int  # videos of the archive that are not in it
     _hubs: dict[str, float] = field(default_factory=dict)
     _places: dict[str, tuple[Part, int]] = field(default_factory=dict)
+    _masks: dict[tuple[str, str], Mask | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for part in self.parts:
@@ -64,6 +65,7 @@ class VectorIndex:
         middle, deviation = usual(np.concatenate([np.zeros(0, np.float32), *alive]))
         for part in self.parts:
             lowered = np.where(part.alive, penalties(part.table.hubness, middle, deviation), 0.0)
+            part.hubs = lowered > 0
             self._hubs |= {part.table.video_id[i]: float(lowered[i]) for i in np.flatnonzero(lowered)}
 
     @property
@@ -135,7 +137,9 @@ class VectorIndex:
             for names in lists:
                 if place < len(names):
                     found[names[place]] = None
-        return list(found)
+        # Hubs would be among the nearest of every query and leave no room; they have theirs, least of a hub first.
+        hubs = sorted(self._hubs, key=self.penalty)[:count] if allowed is None else []
+        return [*found, *hubs]
 
     def _videos_at(self, level: Level, query: Floats, count: int, allowed: Ids | None) -> Iterator[str]:
         """Video ids in the order of their best rows at a level, at most `count`.
@@ -146,7 +150,10 @@ class VectorIndex:
         """
         k = count if level.name == "video" else count * PER_VIDEO
         most, wider = sum(part.count(level.name) for part in self.parts), 1
-        masks = [self._mask(part, level, allowed) for part in self.parts]
+        masks = [
+            self._candidates(part, level) if allowed is None else self._mask(part, level, allowed)
+            for part in self.parts
+        ]
         there = count
         if allowed is not None:
             owners = [
@@ -169,6 +176,17 @@ class VectorIndex:
                 yield from list(found)[:count]
                 return
             k, wider = max(k, min(8 * k, MOST_HITS)), 8 * wider
+
+    def _candidates(self, part: Part, level: Level) -> Mask | None:
+        """(N,) which rows of a level say what to look into: those that may be found, without the hubs'; None for all."""
+        key = (str(part.entry["id"]), level.name)
+        if key not in self._masks:
+            mask = part.living(level.name)
+            if part.hubs.any():
+                others = np.repeat(~part.hubs, np.diff(part.table.first[level.name]))
+                mask = others if mask is None else mask & others
+            self._masks[key] = mask
+        return self._masks[key]
 
     def _mask(self, part: Part, level: Level, allowed: Ids | None) -> Mask | None:
         living = part.living(level.name)

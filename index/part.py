@@ -134,6 +134,7 @@ class Part:
         numbers = [int(segment_ids(v, 1)[0]) >> ROW_BITS for v in self.table.video_id]
         self.numbers = np.array(numbers, np.int64)  # (V,) the upper bits of the segment ids
         self._order = np.argsort(self.numbers)
+        self.hubs = np.zeros(len(self.numbers), bool)  # (V,) whoever has all parts says which; see `hubs.py`
 
     def living(self, level: str) -> Mask | None:
         """(N,) which rows of a level may be found; None for all."""

@@ -43,9 +43,7 @@ PEAK = 3
 SHORTLIST = 3  # videos looked into per result asked for ...
 SHORTLIST_LEAST = 20  # ... and at least
 MOMENTS_PER_VIDEO = 5  # among which a video's best is chosen
-CANDIDATES = (
-    60  # moments of a video at least that may be among the answers; as many for each page, or pages would not fit
-)
+CANDIDATES = 60  # moments of a video, at least, that may be answers; the same for all pages, or they would not fit
 POOL = 50  # hits among which diversity chooses, the same for all pages of them
 
 
@@ -207,11 +205,7 @@ def search(
     least = max(SHORTLIST * pool, SHORTLIST_LEAST)
     seen: dict[str, Look | None] = {}
     found: list[Found] = []
-    for wanted in (
-        least,
-        2 * least,
-        4 * least,
-    ):  # rarely more than the first; no further, for a thousand copies are enough
+    for wanted in (least, 2 * least, 4 * least):  # mostly the first; no further, or many copies would never end
         chosen = only if only is not None else index.videos(query, wanted, held.allowed)
         seen |= {name: look(store, index, name, query, held) for name in chosen if name not in seen}
         looks = [one for one in seen.values() if one is not None]
@@ -258,12 +252,12 @@ def _best_moments(looks: list[tuple[Look, float]], query: Vector, top: int, held
 
 
 def _none_missed(looks: list[Look], found: list[Found], top: int, wanted: int) -> bool:
-    """Whether no video that was not looked into has a better moment than those found: at least `wanted` of the looks are the
-    videos with the best segments, and no moment scores higher than its best segment."""
-    if len(looks) < wanted:  # there are no more
+    """Whether no video that was not looked into has a better moment than those found: but for hubs, at least `wanted` of the
+    looks are the videos with the best segments, and no moment scores higher than its best segment."""
+    bounds = sorted((one.bound for one in looks if one.penalty == 0), reverse=True)
+    if len(bounds) < wanted:  # there are no more
         return True
-    reach = sorted((one.bound + one.penalty for one in looks), reverse=True)[wanted - 1]
-    return len(found) == top and found[-1].score >= reach
+    return len(found) == top and found[-1].score >= bounds[wanted - 1]
 
 
 def _moments(one: Look, query: Vector, most: int, held: Held) -> list[tuple[Moment, float]]:
