@@ -14,8 +14,8 @@ No moment scores higher than its best segment. So it is known when a video that 
 and more are looked into then: of 60 sentences on QVHighlights nine had other hits on their first page when a second was asked
 for, now none has.
 
-Costs one FAISS query per granularity, 2 to 5 ms per shortlisted video (20 at least) to read and score it, and the grounding
-of those that can be among the answers.
+Costs one FAISS query per granularity, half a millisecond per shortlisted video (20 at least; 3 ms with `Held`) to read and
+score it, and the grounding of those that can be among the answers: 100 ms for ten moments on QVHighlights.
 """
 
 from collections.abc import Sequence
