@@ -130,11 +130,11 @@ def index(
 ) -> None:
     """Bring the index that `search` needs up to date with the archive: of every encoder, or of the one named.
 
-    Only what is new is added, so run it after each `extract`; removed videos are never found, also without it. Small archives
-    are searched exactly; beyond 100 000 vectors the most exact kind that fits into --memory is chosen, tuned to --recall on
-    queries that are not in it, and what it finds and how fast it is are measured. Another --memory or --recall builds it
-    anew. Sentences about everyday things are embedded once, to know what a query finds by chance; that needs the encoder's
-    weights.
+    Only what is new is added, so run it after each `extract`; removed videos are never found, also without it. Small
+    archives are searched exactly; beyond 100 000 vectors the most exact kind that fits into --memory is chosen, tuned to
+    --recall on queries that are not in it, and what it finds and how fast it is are measured. Another --memory or --recall
+    builds it anew. Odd sentences ("a tench and a space bar") are embedded once, to know what a query finds by chance; that
+    needs the encoder's weights.
     """
     from .index.build import Settings
     from .report import index_json, index_line, index_progress
@@ -195,9 +195,9 @@ def search(
     """Find moments by sentence, picture or example, or list footage by what is known of it.
 
     The encoder of the archive's features is found from the archive. Several sentences, --image and --like are added up; any
-    of them and --not may end with a weight, as in 'a dog on a beach^2'. `confidence`, 0 to 1, is the share of everyday
-    sentences whose best video stands out less than this one: it orders results well, but cannot tell whether the archive has
-    what you look for.
+    of them and --not may end with a weight, as in 'a dog on a beach^2'. `confidence`, 0 to 1, is the share of odd sentences
+    ("a tench and a space bar") whose best video stands out less than this one: it orders results well, but cannot tell
+    whether the archive has what you look for.
 
     --like alone compares clips, so it finds what moves alike, and loads no model; what the example itself shows is left
     out. --where takes columns of the segments (start_s, end_s, time_s, luma, variance, motion_px, labels...) and of the

@@ -59,7 +59,7 @@ def _prepare(videos: str, archive: Path, say: Say, on_progress: OnProgress) -> A
         say(f"  not fully read: {failure['path']}: {failure['error']}")
     opened = Archive(archive)
     built = opened.build_index()
-    say(f"index:   {built['vectors']} vectors, exact search, {built['latency_ms_p50']} ms a query")
+    say(f"index:   {built['vectors']} vectors, {built['kind']}, {built['latency_ms_p50']} ms a query")
     return opened
 
 

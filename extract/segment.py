@@ -38,9 +38,13 @@ def segment_ids(video_id: str, count: int) -> npt.NDArray[np.int64]:
         raise ValueError(
             f"video {video_id} has {count} segments; got more than the {1 << ROW_BITS} that ids can tell apart"
         )
+    return (np.int64(video_number(video_id)) << ROW_BITS) + np.arange(count, dtype=np.int64)
+
+
+def video_number(video_id: str) -> int:
+    """The upper 42 bits of a video's segment ids: `segment_id >> ROW_BITS`."""
     digest = hashlib.blake2b(video_id.encode(), digest_size=8).digest()
-    high = int.from_bytes(digest, "big") >> (64 - 42)
-    return (np.int64(high) << ROW_BITS) + np.arange(count, dtype=np.int64)
+    return int.from_bytes(digest, "big") >> (64 - 42)
 
 
 def segment_schema(dim: int, quality: Sequence[str] = (), *, labels: bool = False) -> pa.Schema:

@@ -22,7 +22,7 @@ from .commits import VIDEOS, Commit, DataFile, State, read_commit, visible
 from .errors import Damaged, NotAnArchive, UsageError, WrongVersion
 from .files import write_json
 from .fingerprint import FILE_NAME, Fingerprint, read_fingerprint
-from .segment import ROW_BITS, Segments, segment_ids, segment_schema
+from .segment import ROW_BITS, Segments, segment_schema, video_number
 from .videos import LATER_COLUMNS, VIDEO_SCHEMA, VideoRow, table_to_rows, video_id_of
 
 FORMAT = "nightreel"
@@ -193,7 +193,7 @@ class Store:
         ids = np.asarray(ids, np.int64)
         if not len(ids):
             return self.segments_of(slug, "")
-        high_of = {int(segment_ids(v, 1)[0]) >> ROW_BITS: v for v in self.video_ids(slug)}
+        high_of = {video_number(v): v for v in self.video_ids(slug)}
         try:
             wanted = {high_of[int(high)] for high in np.unique(ids >> ROW_BITS)}
         except KeyError as error:

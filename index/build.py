@@ -21,7 +21,7 @@ import numpy as np
 from ..extract.encoders.base import Encoder
 from ..extract.errors import Damaged
 from ..extract.fingerprint import MODEL_KEYS
-from ..extract.segment import ROW_BITS, segment_ids
+from ..extract.segment import video_number
 from ..extract.store import Store, utc_now
 from .chance import Chance, measure_chance
 from .kinds import DEFAULT_MEMORY, DEFAULT_RECALL, FLAT_BELOW, Kind, check_recall, choose_kind, kinds, parse_memory
@@ -262,7 +262,7 @@ def _shown(entries: Sequence[Entry]) -> str:
 
 def _require_unique(now: Mapping[str, str]) -> None:
     """Raise Damaged if two videos have the same segment ids, which only 42 bits of their names keep apart."""
-    numbers = np.array([int(segment_ids(name, 1)[0]) >> ROW_BITS for name in now], np.int64)
+    numbers = np.array([video_number(name) for name in now], np.int64)
     unique, counts = np.unique(numbers, return_counts=True)
     if np.any(counts > 1):
         shared = [name for name, number in zip(now, numbers, strict=True) if number == unique[np.argmax(counts)]]

@@ -16,8 +16,8 @@ from ..extract.files import time_ordered_id, write_atomic
 from ..extract.store import Store
 from .levels import Level
 from .manifest import Old, describe, folder_of
-from .null import Null, measure_null, read_null, write_null
-from .probes import Probes, make_probes, read_probes, write_probes
+from .null import Null, measure_null, write_null
+from .probes import Probes, make_probes, write_probes
 from .reading import Footage, footage_of
 
 SAMPLE = 256
@@ -40,17 +40,15 @@ def measure_chance(
     """The probes and null of an index, from the one before where they still hold."""
     folder, videos = folder_of(store, slug), len(store.video_ids(slug))
     fresh = bool(old.header) and abs(videos - old.header["null"]["videos"]) <= GROWN * old.header["null"]["videos"]
-    probes = read_probes(folder, old.header["probes"]) if old.header else None
-    retry = probes is None or (probes.kind != "sentences" and (load is not None or not fresh))
-    if retry:
+    probes = old.probes
+    could_speak = load is not None and bool(store.encoders()[slug].get("has_text"))
+    if probes is None or (probes.kind != "sentences" and (could_speak or not fresh)):
         made = make_probes(store, slug, load)
         if probes is None or made.kind == "sentences" or not fresh:
             probes, fresh = made, False
     assert probes is not None
-    dim = int(store.encoders()[slug]["dim"])
-    if fresh and old.levels == [level.name for level in levels]:
-        files = {key: old.header[key] for key in ("null", "probes")}
-        return Chance(read_null(folder / files["null"]["file"], dim), probes, files)
+    if fresh and old.null is not None and old.levels == [level.name for level in levels]:
+        return Chance(old.null, probes, {key: old.header[key] for key in ("null", "probes")})
     null = measure_null(sample(store, slug), probes.vectors, levels, videos)
     name = time_ordered_id()
     null_path, probes_path = folder / f"{name}.null.npz", folder / f"{name}.probes.npy"

@@ -65,12 +65,11 @@ def kinds(dim: int) -> list[Kind]:
 
 def choose_kind(count: int, dim: int, memory_bytes: float) -> Kind:
     """The most exact kind of which `count` vectors take at most `memory_bytes`; the smallest if none does."""
-    every = kinds(dim)
-    fitting = [kind for kind in every if kind.bytes * count + overhead(kind, count, dim) <= memory_bytes]
-    if count < FLAT_BELOW:
-        # Too few for lists to pay: exact, and if memory is that short the disk is read instead.
-        return every[0]
-    return next((kind for kind in fitting if kind.lists), every[-1])
+    exact, *with_lists = kinds(dim)
+    if count < FLAT_BELOW:  # too few for lists to pay
+        return exact
+    fitting = (kind for kind in with_lists if kind.bytes * count + overhead(kind, count, dim) <= memory_bytes)
+    return next(fitting, with_lists[-1])
 
 
 def overhead(kind: Kind, count: int, dim: int) -> float:

@@ -26,9 +26,9 @@ from ..extract.fingerprint import MODEL_KEYS, differences
 from ..extract.store import Store
 from .kinds import check_recall, parse_memory
 from .levels import BY_NAME, SEGMENT
-from .null import read_null
+from .null import Null, read_null
 from .part import Table, open_part
-from .probes import read_probes
+from .probes import Probes, read_probes
 
 INDEX_FILE = "index.json"
 FORMAT_VERSION = 2
@@ -54,10 +54,13 @@ UNREADABLE = (
 
 @dataclass(frozen=True)
 class Old:
-    """The index that is there before a build: its header ({} if there is none that can be used) and its parts."""
+    """The index that is there before a build: its header ({} if there is none that can be used), its parts, and what it knows
+    of chance."""
 
     header: Header
     parts: Sequence[tuple[Entry, Table]] = ()
+    null: Null | None = None
+    probes: Probes | None = None
 
     @property
     def memory(self) -> str | None:
@@ -113,9 +116,9 @@ def read_old(store: Store, name: str) -> Old:
             return Old({})
         for named in files_of(header):
             require_file(folder, named)
-        read_null(folder / header["null"]["file"], int(header["dim"]))
-        read_probes(folder, header["probes"])
-        return Old(header, [(entry, open_part(folder, entry, {}).table) for entry in header["parts"]])
+        parts = [(entry, open_part(folder, entry, {}).table) for entry in header["parts"]]
+        null = read_null(folder / header["null"]["file"], int(header["dim"]))
+        return Old(header, parts, null, read_probes(folder, header["probes"]))
     except (Damaged, *UNREADABLE):
         return Old({})
 

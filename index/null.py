@@ -9,8 +9,8 @@ linear function that was fitted on the probe queries (`probes.py`). On QVHighlig
 one with AUROC 0.97 (raw scores: 0.934; a z-score over all 735 videos: 0.969).
 
 Confidence is against probes, some of which do find what they name. So it errs towards doubt: of sentences whose video was
-taken out of QVHighlights the middle one has 0.2, not 0.5. Whether *anything* in an archive answers it cannot tell: between a
-query's best video when its own is there and when it was removed the AUROC is 0.58, since in two of three queries another
+taken out of QVHighlights the middle one has 0.24, not 0.5. Whether *anything* in an archive answers it cannot tell: between a
+query's best video when its own is there and when it was removed the AUROC is 0.57, since in two of three queries another
 video is the best.
 
 Costs D * D * 4 bytes, and 256 * WINDOWS * D * 4 (16 MB at D = 512); 1 ms per query.

@@ -6,7 +6,6 @@ inner product. Videos that the archive has and the index has not are counted (`m
 Costs 10 ms to open and 60 bytes of memory a video; vectors are mapped and read when they are needed.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from ..extract.errors import Damaged, IndexMissing
 from ..extract.fingerprint import MODEL_KEYS, require_same
+from ..extract.segment import ROW_BITS
 from ..extract.store import Store
 from ..extract.vectors import Vectors
 from .hubs import penalties, usual
@@ -34,15 +34,19 @@ MOST_HITS = 20_000
 
 @dataclass(frozen=True)
 class Video:
-    """What is needed to score one video: `vectors` (T, D) float16, spans (T,) seconds, `ids` (T,), and `at` as `level_scores`
-    has it."""
+    """What is needed to score one video: `vectors` (T, D) float16, spans (T,) seconds, and `at` as `level_scores` has it."""
 
     video_id: str
+    number: int  # the upper bits of its segment ids
     vectors: npt.NDArray[np.float16]
     start_s: npt.NDArray[np.float64]
     end_s: npt.NDArray[np.float64]
-    ids: Ids
     at: list[tuple[Ids, Ids, Floats]]
+
+    @property
+    def ids(self) -> Ids:
+        """(T,) of its segments."""
+        return (np.int64(self.number) << ROW_BITS) + np.arange(len(self.start_s), dtype=np.int64)
 
 
 @dataclass
@@ -122,7 +126,7 @@ class VectorIndex:
         if np.any((bad >= low) & (bad < high)):
             vectors = vectors.copy()
             vectors[bad[(bad >= low) & (bad < high)] - low] = 0
-        return Video(video_id, vectors, spans[:, 0], spans[:, 1], part.ids_of(np.arange(low, high)), at)
+        return Video(video_id, int(part.numbers[place]), vectors, spans[:, 0], spans[:, 1], at)
 
     def videos(self, query: Floats, count: int, allowed: Ids | None = None) -> list[str]:
         """Ids of at least `count` videos, if there are so many, that may fit a query best, of every level the best in turn.
@@ -131,7 +135,7 @@ class VectorIndex:
         window may hold others too.
         """
         levels = self.levels if allowed is None else (SEGMENT,)
-        lists = [list(self._videos_at(level, query, count, allowed)) for level in levels]
+        lists = [self._videos_at(level, query, count, allowed) for level in levels]
         found: dict[str, None] = {}
         for place in range(max(map(len, lists), default=0)):
             for names in lists:
@@ -141,7 +145,7 @@ class VectorIndex:
         hubs = sorted(self._hubs, key=self.penalty)[:count] if allowed is None else []
         return [*found, *hubs]
 
-    def _videos_at(self, level: Level, query: Floats, count: int, allowed: Ids | None) -> Iterator[str]:
+    def _videos_at(self, level: Level, query: Floats, count: int, allowed: Ids | None) -> list[str]:
         """Video ids in the order of their best rows at a level, at most `count`.
 
         One long video may own all of the best rows; the level of whole videos finds the others. It is not asked with
@@ -173,8 +177,7 @@ class VectorIndex:
                 hits += [(-s, part.table.video_id[o]) for s, o in zip(scores.tolist(), owners_of.tolist(), strict=True)]
             found = dict.fromkeys(name for _, name in sorted(hits))
             if allowed is None or len(found) >= min(count, there) or wider > most:
-                yield from list(found)[:count]
-                return
+                return list(found)[:count]
             k, wider = max(k, min(8 * k, MOST_HITS)), 8 * wider
 
     def _candidates(self, part: Part, level: Level) -> Mask | None:

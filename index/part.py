@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..extract.segment import ROW_BITS, segment_ids
+from ..extract.segment import ROW_BITS, video_number
 from .levels import BY_NAME, SEGMENT
 
 Floats = npt.NDArray[np.float32]
@@ -131,8 +131,9 @@ class Part:
     _living: dict[str, Mask | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        numbers = [int(segment_ids(v, 1)[0]) >> ROW_BITS for v in self.table.video_id]
-        self.numbers = np.array(numbers, np.int64)  # (V,) the upper bits of the segment ids
+        self.numbers = np.array(
+            [video_number(v) for v in self.table.video_id], np.int64
+        )  # (V,) the upper bits of the segment ids
         self._order = np.argsort(self.numbers)
         self.hubs = np.zeros(len(self.numbers), bool)  # (V,) whoever has all parts says which; see `hubs.py`
 
@@ -253,8 +254,9 @@ def open_part(folder: Path, entry: Mapping[str, Any], versions: Mapping[str, str
         expected = (int(table.first[name][-1]), int(entry["dim"]))
         if (indexes[name].ntotal, indexes[name].d) != expected:
             raise ValueError(f"{level['file']} is ({indexes[name].ntotal}, {indexes[name].d}), expected {expected}")
-    spans = np.load(folder / entry["spans"]["file"], mmap_mode="r", allow_pickle=False)
-    every = np.load(folder / entry["norms"]["file"], mmap_mode="r", allow_pickle=False)
+    # Not `np.load`, which opens a .npz too and leaves it open.
+    spans = np.lib.format.open_memmap(folder / entry["spans"]["file"], mode="r")
+    every = np.lib.format.open_memmap(folder / entry["norms"]["file"], mode="r")
     edges = np.cumsum([0, *(int(table.first[name][-1]) for name in entry["levels"])])
     if spans.shape != (table.rows(), 2) or every.shape != (edges[-1],):
         raise ValueError(

@@ -101,7 +101,8 @@ def write_probes(path: Path, probes: Probes) -> None:
 
 def read_probes(folder: Path, named: dict[str, Any]) -> Probes:
     """As the manifest names them; raises ValueError, OSError."""
-    vectors = np.load(folder / named["file"], allow_pickle=False)
+    with open(folder / named["file"], "rb") as handle:
+        vectors = np.lib.format.read_array(handle, allow_pickle=False)
     if vectors.ndim != 2 or len(vectors) != named["count"]:
         raise ValueError(f"{named['file']} has shape {vectors.shape}, expected {named['count']} rows")
     return Probes(np.asarray(vectors, np.float32), str(named["kind"]), str(named["why"]))

@@ -160,8 +160,10 @@ class Found:
     vector: Vector
 
 
-def look(store: Store, index: VectorIndex, video_id: str, query: Vector, held: Held = ALL) -> Look | None:
-    """A video's segments and scores; None if none of them has a say."""
+def look(
+    store: Store, index: VectorIndex, video_id: str, query: Vector, spread: Vector, held: Held = ALL
+) -> Look | None:
+    """A video's segments and scores; None if none of them has a say. `spread` (L, 1): of the query, see `Null.spread`."""
     video = index.video(video_id)
     if video is None or held is not ALL:  # newer than the index; or windows are made of what has a say
         segments = store.segments_of(index.header["encoder"], video_id)
@@ -178,7 +180,6 @@ def look(store: Store, index: VectorIndex, video_id: str, query: Vector, held: H
     scores = vectors @ query
     left, right = cells(start_s, end_s)
     penalty = index.penalty(video_id)
-    spread = index.null.spread(query[None])
     whole = video_score(level_scores(scores[None], at), float((right - left).sum()), spread, index.levels)
     bound = float(scores.max()) - penalty
     return Look(video_id, vectors, start_s, end_s, scores, float(whole[0]) - penalty, penalty, bound)
@@ -203,11 +204,12 @@ def search(
     """
     pool = top if diversity == 0 else -(-top // POOL) * POOL
     least = max(SHORTLIST * pool, SHORTLIST_LEAST)
+    spread = index.null.spread(query[None])
     seen: dict[str, Look | None] = {}
     found: list[Found] = []
     for wanted in (least, 2 * least, 4 * least):  # mostly the first; no further, or many copies would never end
         chosen = only if only is not None else index.videos(query, wanted, held.allowed)
-        seen |= {name: look(store, index, name, query, held) for name in chosen if name not in seen}
+        seen |= {name: look(store, index, name, query, spread, held) for name in chosen if name not in seen}
         looks = [one for one in seen.values() if one is not None]
         among = len(looks) if only is not None else _videos_with_a_say(index, held)
         scores = np.array([one.score for one in looks], np.float32)

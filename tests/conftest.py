@@ -21,9 +21,11 @@ def _load(name: str, path: Path) -> ModuleType:
     return module
 
 
-# Tests say `import decode_films` or `import video_models`; the fixtures of `archives` are passed on below.
+# Tests say `import decode_films`, `import video_models` or `from command import nightreel`; the fixtures of `archives` are
+# passed on below.
 _load("decode_films", Path(__file__).parent / "extract" / "decode_films.py")
 _load("video_models", Path(__file__).parent / "extract" / "video_models.py")
+_load("command", Path(__file__).parent / "command.py")
 archives = _load("archives", Path(__file__).parent / "archives.py")
 make_archive, colours = archives.make_archive, archives.colours
 

@@ -1,7 +1,5 @@
 """The command line as a person or a script meets it: exit codes, one JSON object, clear errors, examples that run."""
 
-import contextlib
-import io
 import json
 import subprocess
 import sys
@@ -11,39 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nightreel.cli import main
+from command import nightreel
 from nightreel.extract.encoders.toy import ToyEncoder
 
 MakeFilm = Callable[..., Path]
-
-
-class Done:
-    """What a finished command left: exit code, stdout, stderr."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> dict:  # type: ignore[type-arg]
-        lines = self.out.strip().splitlines()
-        assert len(lines) == 1, f"--json prints exactly one object, got {len(lines)} lines"
-        return json.loads(lines[0])
-
-
-def nightreel(*words: object) -> Done:
-    """The command in this process: what `main` does, without a second for starting Python each time."""
-    out, err = io.StringIO(), io.StringIO()
-    argv = sys.argv
-    sys.argv = ["nightreel", *map(str, words)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    finally:
-        sys.argv = argv
-    return Done(code, out.getvalue(), err.getvalue())
 
 
 def test_as_a_process(tmp_path: Path) -> None:

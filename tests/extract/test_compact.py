@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import io
 import json
 import os
 import subprocess
@@ -15,9 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from command import nightreel
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nightreel.cli import main
 from nightreel.extract import compact as module
 from nightreel.extract.commits import Commit, DataFile, version_of, visible, write_commit
 from nightreel.extract.compact import compact, id_behind, overtaken, partly_dead, remove_videos, rewritten_name
@@ -443,21 +442,6 @@ def test_names_of_rewritten_files_sort_by_age_and_keep_their_version() -> None:
 
 
 # --- as a command --------------------------------------------------------------------------------------------
-
-
-def nightreel(*words: object) -> tuple[int, str, str]:
-    """(exit code, stdout, stderr) of the command, in this process."""
-    out, err, argv = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = ["nightreel", *map(str, words)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    finally:
-        sys.argv = argv
-    return code, out.getvalue(), err.getvalue()
 
 
 def test_the_commands(make_film: Callable[..., Path], tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_long_video_of_noise_does_not_win_by_its_length(make_archive: MakeArch
         names = archive.store.video_ids("rand")
         first = 0
         for query in queries:
-            looks = {video: look(archive.store, index, video, query) for video in names}
+            looks = {video: look(archive.store, index, video, query, index.null.spread(query[None])) for video in names}
             first += (
                 max(names, key=lambda video: getattr(looks[video], name)) == archive.store.find_video("0.mp4").video_id
             )
