@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .extract.errors import NightreelError
     from .extract.segment import Segment, Segments
-    from .search.archive import Archive, Grounding
+    from .search.archive import Archive
     from .search.ground import find_moments
+    from .search.grounding import Grounding
     from .search.moment import Moment
     from .search.search import Hit
 
@@ -18,7 +19,7 @@ __all__ = ["Archive", "Grounding", "Hit", "Moment", "NightreelError", "Segment",
 
 _HOME = {
     "Archive": "search.archive",
-    "Grounding": "search.archive",
+    "Grounding": "search.grounding",
     "Hit": "search.search",
     "Moment": "search.moment",
     "NightreelError": "extract.errors",

@@ -6,7 +6,6 @@ for hit in Archive("videos.reel").search("a dog catches a frisbee", top=5):
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +14,17 @@ import numpy.typing as npt
 
 from ..extract.encoders.base import Encoder
 from ..extract.encoders.registry import slug
-from ..extract.errors import UsageError
 from ..extract.store import Store
 from ..index.build import Progress, Settings, no_progress
 from ..index.choose import choose_encoder, choose_motion_encoder, encoders_with_features, require_encoder
 from ..index.open import VectorIndex
-from .answer import Answer, Question, answer, embedded, looks_in
+from .answer import Answer, Question, answer, embedded
 from .features import Features
-from .search import Hit, moments_in
+from .grounding import Grounding, ground_video
+from .search import Hit
 from .where import encoder_that_has
 
-NO_MATCH_BELOW = 0.5
 SENTENCE = Question("any")
-
-
-@dataclass(frozen=True, slots=True)
-class Grounding:
-    """The moments of one video; `no_match` if even the best is what unrelated footage would score by chance."""
-
-    video_id: str
-    path: str
-    moments: list[Hit]
-    no_match: bool
 
 
 class Archive:
@@ -161,24 +149,7 @@ class Archive:
         Raises:
             UsageError: no such video, or it has no features.
         """
-        row, features = self.store.find_video(video), self.features()
-        segments = self.store.segments_of(features.slug, row.video_id)
-        if not len(segments):
-            raise UsageError(
-                f"{row.path} has no features of {features.slug}: its extraction ended {row.status}"
-                f"{f' ({row.error_kind}: {row.error})' if row.error else ''}.\nTry it again with: "
-                f"nightreel extract {row.path} --archive {self.store.root} --retry-failed"
-            )
-        vector = self.embed(text)
-        null, looks = features.null(), looks_in(row)
-        rows = segments.embedding.astype(np.float32)
-        found = moments_in(rows, segments.start_s, segments.end_s, vector, top)
-        hits = [
-            Hit(rank, row.video_id, row.path, m.start_s, m.end_s, m.score, null.confidence(vector, score, looks))
-            for rank, (m, score) in enumerate(found, 1)
-        ]
-        best = hits[0].confidence if hits else None
-        return Grounding(row.video_id, row.path, hits, best is None or best < NO_MATCH_BELOW)
+        return ground_video(self.features(), self.store.find_video(video), self.embed(text), top)
 
     def curve(self, video: str, text: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
         """(T,) times in seconds and (T,) inner products of one video's segments with a sentence, for plotting."""

@@ -15,6 +15,7 @@ ALLOWED = {
     "index": {"extract"},
     "search": {"extract", "index"},
     "demo": {"extract", "index", "search"},
+    "commands": {"extract", "index", "search", "evaluate", "demo", "report"},
 }
 
 
