@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from .extract.encoders.family import Family
     from .extract.record import Progress, Report
+    from .search.grounding import Grounding
     from .search.search import Hit
 
 
@@ -108,9 +109,22 @@ def hits_table(hits: "Sequence[Hit]") -> str:
         return "nothing found"
     lines = ["rank   score  conf.  moment                 video"]
     for hit in hits:
-        span = f"{clock(hit.start_s)} - {clock(hit.end_s)}"
-        confidence = "    -" if hit.confidence is None else f"{hit.confidence:5.2f}"
-        lines.append(f"{hit.rank:4}  {hit.score:6.3f}  {confidence}  {span:21}  {printable(Path(hit.path))}")
+        lines.append(
+            f"{hit.rank:4}  {hit.score:6.3f}  {_confidence(hit)}  {_span(hit.start_s, hit.end_s)}  {printable(Path(hit.path))}"
+        )
+    return "\n".join(lines)
+
+
+def sequences_table(found: "Grounding", texts: "Sequence[str]") -> str:
+    """Ranked sequences, a line for each of their moments."""
+    if not found.sequences:
+        return "nothing found"
+    lines = [f"rank   score  conf.  moment                 in {printable(Path(found.path))}"]
+    for one in found.sequences:
+        for hit, text in zip(one.moments, texts, strict=True):
+            head = f"{one.rank:4}  {one.score:6.3f}" if hit.rank == 1 else " " * 12
+            what = printable(text) if hit.rank == 1 else f"then {printable(text)}"
+            lines.append(f"{head}  {_confidence(hit)}  {_span(hit.start_s, hit.end_s)}  {what}")
     return "\n".join(lines)
 
 
@@ -149,15 +163,19 @@ def duplicates_text(found: list[dict[str, Any]], slug: str, threshold: float) ->
         a, b = pair["a"], pair["b"]
         seconds = f"{clock(a['end_s'] - a['start_s'])}"
         lines += [
-            f"{seconds:>10}  {pair['similarity']:.3f}  {_span(a)}  {printable(Path(a['path']))}",
-            f"{'':10}    =    {_span(b)}  {printable(Path(b['path']))}",
+            f"{seconds:>10}  {pair['similarity']:.3f}  {_span(a['start_s'], a['end_s'])}  {printable(Path(a['path']))}",
+            f"{'':10}    =    {_span(b['start_s'], b['end_s'])}  {printable(Path(b['path']))}",
         ]
     return "\n".join(lines)
 
 
-def _span(span: dict[str, Any]) -> str:
-    text = f"{clock(span['start_s'])} - {clock(span['end_s'])}"
+def _span(start_s: float, end_s: float) -> str:
+    text = f"{clock(start_s)} - {clock(end_s)}"
     return f"{text:21}"
+
+
+def _confidence(hit: "Hit") -> str:
+    return "    -" if hit.confidence is None else f"{hit.confidence:5.2f}"
 
 
 def info_text(info: dict[str, Any]) -> str:
@@ -260,7 +278,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
-def printable(path: Path) -> str:
-    """A path that any terminal can show: control characters and broken bytes escaped."""
+def printable(path: Path | str) -> str:
+    """A path or text that any terminal can show: control characters and broken bytes escaped."""
     text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -1,12 +1,17 @@
 """`search` and `ground`: what is asked in the morning."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .shared import ArchiveDir, Device, EncoderOption, Json, print_json
+
+if TYPE_CHECKING:
+    from ..search.grounding import Grounding
+    from ..search.search import Hit
 
 app = typer.Typer()
 
@@ -92,25 +97,60 @@ def ground(
     archive: ArchiveDir,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What happens.", show_default=False)],
     video: Annotated[str, typer.Option(metavar="PATH|ID", help="In which video.", show_default=False)],
-    top: Annotated[int, typer.Option(metavar="K", min=1, help="How many moments.")] = 5,
+    then: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="What happens after it; repeatable, in order.")
+    ] = None,
+    within: Annotated[
+        float | None, typer.Option(metavar="S", help="At most so many seconds from one moment to the next.")
+    ] = None,
+    top: Annotated[int, typer.Option(metavar="K", min=1, help="How many moments, or sequences.")] = 5,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the curve, the moments and frames of the video.")
+    ] = None,
     encoder: EncoderOption = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Find the moment [start_s, end_s) in one video where a sentence happens.
 
-    Needs no index. `no_match` is true if even the best moment is what unrelated footage would score by chance.
+    With --then, moments that follow one another, one for each sentence: the best sequences, each with the `confidence` of its
+    least certain moment. Needs no index. `no_match` is true if even the best moment, or one of the best sequence, is what
+    unrelated footage would score by chance.
     """
-    from ..report import hits_table
+    from ..report import hits_table, printable, say, sequences_table
     from ..search.archive import Archive
 
-    found = Archive(archive, encoder, device).ground(video, text, top=top)
+    if plot is not None:  # before a model is loaded
+        from ..search.picture.drawing import picture_format
+
+        picture_format(plot)
+    later = then or []
+    found = Archive(archive, encoder, device).ground(video, text, then=later, within_s=within, top=top)
     if json:
-        keys = ("rank", "start_s", "end_s", "score", "confidence")
-        moments = [{key: getattr(hit, key) for key in keys} for hit in found.moments]
-        head = {"query": text, "video_id": found.video_id, "path": found.path}
-        print_json({**head, "moments": moments, "no_match": found.no_match})
+        print_json(_grounding_json(found, text, later))
     else:
-        typer.echo(hits_table(found.moments))
-        if found.no_match:
-            typer.echo("No match: the best moment is no better than unrelated footage would be by chance.", err=True)
+        typer.echo(sequences_table(found, (text, *later)) if later else hits_table(found.moments))
+        say(found.notes)
+    if plot is not None:
+        from ..search.picture.plot import plot as draw
+
+        missing = draw(found, plot)
+        say([*([missing] if missing else []), f"wrote {printable(plot)}"])
+
+
+def _grounding_json(found: "Grounding", text: str, later: Sequence[str]) -> dict[str, Any]:
+    """`then` and `sequences` only where sentences were asked for in order."""
+
+    def facts(hit: "Hit") -> dict[str, Any]:
+        return {key: getattr(hit, key) for key in ("start_s", "end_s", "score", "confidence")}
+
+    moments = [{"rank": hit.rank, **facts(hit)} for hit in found.moments]
+    head = {"query": text, "video_id": found.video_id, "path": found.path}
+    out = {**head, "moments": moments, "no_match": found.no_match}
+    if not later:
+        return out
+    sequences = []
+    for one in found.sequences:
+        links = [{"query": q, **facts(hit)} for q, hit in zip((text, *later), one.moments, strict=True)]
+        sequences.append({"rank": one.rank, "score": one.score, "confidence": one.confidence, "moments": links})
+    return {**out, "then": list(later), "sequences": sequences}

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..extract.encoders.base import Encoder
 from ..extract.encoders.registry import slug
+from ..extract.errors import UsageError
 from ..extract.store import Store
 from ..index.build import Progress, Settings, no_progress
 from ..index.choose import choose_encoder, choose_motion_encoder, encoders_with_features, require_encoder
@@ -21,7 +22,9 @@ from ..index.open import VectorIndex
 from .answer import Answer, Question, answer, embedded
 from .features import Features
 from .grounding import Grounding, ground_video
+from .query import as_texts
 from .search import Hit
+from .then import ground_in_order
 from .where import encoder_that_has
 
 SENTENCE = Question("any")
@@ -143,18 +146,39 @@ class Archive:
         self.store.refresh()
         return answer(self.features(question), question)
 
-    def ground(self, video: str, text: str | Sequence[str], *, top: int = 5) -> Grounding:
+    def ground(
+        self,
+        video: str,
+        text: str | Sequence[str],
+        *,
+        then: str | Sequence[str] = (),
+        within_s: float | None = None,
+        top: int = 5,
+    ) -> Grounding:
         """Where in one video a sentence happens; reads only that video's stored features, so it needs no index.
 
-        Raises:
-            UsageError: no such video, or it has no features.
-        """
-        return ground_video(self.features(), self.store.find_video(video), self.embed(text), top)
+        Args:
+            video: path, file name or id.    text: one sentence, or several that are averaged.
+            then: sentences that happen after it, in this order; what is found is `sequences` of moments.
+            within_s: how many seconds may lie between one moment and the next, at most.
+            top: how many moments (or sequences) at most.
 
-    def curve(self, video: str, text: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
-        """(T,) times in seconds and (T,) inner products of one video's segments with a sentence, for plotting."""
-        segments = self.store.segments_of(self.slug, self.store.find_video(video).video_id)
-        return segments.time_s, segments.embedding.astype(np.float32) @ self.embed(text)
+        Raises:
+            UsageError: no such video, it has no features, or `within_s` is negative or has no `then`.
+        """
+        row, later = self.store.find_video(video), as_texts(then)
+        if within_s is not None and not later:
+            raise UsageError(
+                f"--within {within_s:g} limits the time between moments in order; got one sentence. "
+                "Add what comes after it, for example --then 'the crowd cheers'."
+            )
+        if within_s is not None and not within_s >= 0:
+            raise UsageError(f"--within {within_s:g}: expected seconds, at least 0, for example --within 30.")
+        first = " + ".join(as_texts(text))
+        if not later:
+            return ground_video(self.features(), row, self.embed(text), top, first)
+        queries = np.stack([self.embed(text), *(self.embed(sentence) for sentence in later)])
+        return ground_in_order(self.features(), row, queries, (first, *later), top, within_s)
 
     def embed(
         self,

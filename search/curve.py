@@ -62,10 +62,15 @@ def make_curve(scores: npt.ArrayLike, start_s: npt.ArrayLike, end_s: npt.ArrayLi
     gaps = np.flatnonzero(left[1:] > right[:-1]) + 1
     seen = np.insert(np.ones(len(z), bool), gaps, False)
     edges = np.append(np.insert(left, gaps, right[gaps - 1]), right[-1])
-    curve = Curve(edges, np.insert(z, gaps, 0.0), seen)
-    if len(gaps):
-        curve = Curve(edges, np.where(seen, curve.z, smooth(curve, gap_sigma_s)), seen)
-    return curve
+    return filled(Curve(edges, np.insert(z, gaps, 0.0), seen), gap_sigma_s)
+
+
+def filled(curve: Curve, sigma_s: float) -> Curve:
+    """The curve with what their neighbourhoods suggest in its gaps; what stood there does not matter."""
+    if curve.seen.all():
+        return curve
+    bare = Curve(curve.edges, np.where(curve.seen, curve.z, 0.0), curve.seen)
+    return Curve(curve.edges, np.where(curve.seen, curve.z, smooth(bare, sigma_s)), curve.seen)
 
 
 def cells(start_s: Floats, end_s: Floats) -> tuple[Floats, Floats]:

@@ -4,22 +4,18 @@ only when it is needed."""
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from ..extract.commits import State
 from ..extract.encoders.base import Encoder
 from ..extract.encoders.registry import load_encoder
-from ..extract.errors import Refused, UsageError
+from ..extract.errors import UsageError
 from ..extract.fingerprint import MODEL_KEYS, require_same
 from ..extract.segment import Segments
 from ..extract.store import Store
 from ..index.build import Progress, Settings, build_index, no_progress
 from ..index.manifest import stamp
 from ..index.open import VectorIndex, open_index
-from ..index.stats import Accumulator, NullStats
 from .query import parse_span
-
-NULL_SAMPLE = 20_000  # segments read for the null distribution where there is no index
+from .trust import Sample, draw, sizes_for
 
 
 class Features:
@@ -29,6 +25,7 @@ class Features:
         self.store, self.slug, self.device = store, slug, device
         self._index: VectorIndex | None = None
         self._seen: tuple[State, object] | None = None
+        self._sample: tuple[State, Sample] | None = None
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -70,17 +67,13 @@ class Features:
         self._index = None
         return build_index(self.store, self.slug, settings, lambda: self.encoder, progress)
 
-    def null(self) -> NullStats:
-        """The index's null distribution, or one from the first `NULL_SAMPLE` stored segments."""
-        try:
-            return self.index.null.segments
-        except Refused:  # grounding needs no index; what is wrong with it is told by `search`
-            null = Accumulator(int(self.fingerprint["dim"]))
-            for batch in self.store.segments(self.slug):
-                null.add(batch.embedding.astype(np.float32))
-                if null.count >= NULL_SAMPLE:
-                    break
-            return null.stats(len(self.store.video_ids(self.slug)))
+    @property
+    def sample(self) -> Sample:
+        """Footage that a video is compared with (`trust.py`); drawn anew when the archive has changed."""
+        if self._sample is None or self._sample[0] is not self.store.state:
+            sizes = sizes_for(self.fingerprint.get("sampling"))
+            self._sample = self.store.state, draw(self.store, self.slug, sizes)
+        return self._sample[1]
 
     def footage(self, like: str) -> Segments:
         """The stored segments that share footage with `VIDEO@START-END`.

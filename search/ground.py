@@ -30,41 +30,40 @@ length only.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .curve import DIGITS, Curve, Floats, make_curve, smooth
+from .curve import DIGITS, Curve, Floats, filled, make_curve, smooth
 from .moment import Moment, suppress
 from .proposals import Pairs, level_sets, maximal_segments
-from .shots import shots, steadied
+from .sharpen import Sharpening, sharpened
+from .windows import Window, part, windows
 
 
 @dataclass(frozen=True)
 class Tuning:
     """The numbers of the method, in standard deviations of the curve where no unit is named.
 
-    Chosen on QVHighlights together with simulated films and the same videos joined to 10 and 30 minutes; each
-    is the middle of a range in which QVHighlights moves by no more than about two points.
+    Each is in the middle of a range in which no kind of curve that was tried moves by more than about two points: QVHighlights
+    alone and joined to 5 to 60 minutes, its features projected, whitened and sampled anew, real clips, simulated films.
     """
 
     sigma_s: float = 3.0  # smoothing for proposals; 2-4 s are alike
     levels: int = 32
     length_power: float = 0.7  # .6-.8 are alike
     background: float = 0.15  # c0 at 150 s
-    background_per_doubling: float = 0.30  # best c0 of 2.5 min to 60 min is a line in log2 of the length
+    background_per_doubling: float = (
+        0.35  # best c0 of 2.5 min to 60 min is a line in log2 of the length; .3-.4 are alike
+    )
     bar: float = 0.6  # c1, what the first moment's seconds must exceed, up to 150 s
     bar_per_background: float = 1.6  # how much faster than c0 it grows beyond
     bar_of_peak: float = 0.4  # and at least this part of the peak, else a narrow plateau drags a neighbour in
-    feedback: float = 0.3  # weight of the feedback curve; both curves have deviation 1. 0.25-1 are alike
-    feedback_best: float = 0.1  # part of the video taken as fitting ...
-    # ... and at most: 10 % of an hour is no moment. Worth 2-4 points of mAP at 10 minutes.
-    feedback_best_s: float = 15.0
-    peak_s: float = 3.0  # the first moment with features: the segment with the best so many seconds; 2-4 are alike
-    shot_window_s: float = 3.0  # a cut separates so many seconds on either side; 2-4 are alike
-    shot_deviations: float = 0.5  # how far novelty is above its mean there; 0.5-1 are alike
-    shot_share: float = 0.5  # how far a score moves towards its shot's mean; .5-.8 are alike
+    windows: int = 8  # places of a long video that are looked at, at least
+    margin_s: float = 75.0  # around each; 75-120 are alike
     overlap: float = 0.7  # IoU above which the worse of two moments goes
+    sharpening: Sharpening = Sharpening()
 
 
 TUNING = Tuning()
@@ -102,44 +101,60 @@ def find_moments(
     if np.size(scores) == np.size(start_s) == np.size(end_s) == 0:
         return []
     curve = make_curve(scores, start_s, end_s, TUNING.sigma_s)
-    if features is not None and query is not None and not curve.flat:
-        rows = _checked_features(features, query, int(curve.seen.sum()))
-        sharpened = steady(curve, fed_back(curve, rows, TUNING), rows, TUNING)
-        return rank(make_curve(sharpened, start_s, end_s, TUNING.sigma_s), top, TUNING, trust_peaks=True)
-    return rank(curve, top, TUNING)
+    if features is None or query is None:
+        return rank(curve, None, top, TUNING)
+    return rank(curve, _checked(features, query, int(curve.seen.sum())), top, TUNING)
 
 
-def rank(curve: Curve, top: int, tuning: Tuning, trust_peaks: bool = False) -> list[Moment]:
-    """Steps 3 to 5: at most `top` moments of the curve, best first.
-
-    `trust_peaks`: the first answer is the segment with the best seconds. Right for a curve whose shots were steadied (+4
-    points of clips found); on a raw one a single lucky frame would decide (-6 points of R1@.5 on QVHighlights).
-    """
+def rank(curve: Curve, features: npt.NDArray[Any] | None, top: int, tuning: Tuning) -> list[Moment]:
+    """At most `top` moments of the curve, best first; `features` (T, D) of its seen cells sharpen it."""
     if curve.flat:
         return [Moment(float(curve.edges[0]), float(curve.edges[-1]), 0.0)]
     length_s = float(curve.edges[-1] - curve.edges[0])
     growth = tuning.background_per_doubling * float(np.log2(length_s / REFERENCE_S))
+    least = tuning.bar + tuning.bar_per_background * max(0.0, growth)
     smoothed = smooth(curve, tuning.sigma_s)
-    bar = tuning.bar + tuning.bar_per_background * max(0.0, growth)
-    # On a curve that is all noise the bar may pass the peak; half the peak always leaves something above it.
-    bar = min(max(bar, tuning.bar_of_peak * float(smoothed.max())), 0.5 * float(curve.z.max()))
-    segments = maximal_segments((curve.z - bar) * curve.seconds)
+    bar = _bar(least, curve.z, smoothed, tuning)
+    places = windows(curve, smoothed, bar, max(tuning.windows, top // 4), tuning.margin_s)
+    if features is not None:
+        curve = _sharpened(curve, places, features, tuning)
+    parts = [smooth(part(curve, place), tuning.sigma_s) for place in places]
+    inside = np.concatenate([curve.z[first:last] for first, last in places])
+    bar = _bar(least, inside, np.concatenate(parts), tuning)
+    segments, hills = [], []
     # An odd offset: levels at simple fractions would meet values exactly, and rounding would decide.
     heights = (np.arange(tuning.levels) + 0.618) / tuning.levels
-    hills = level_sets(smoothed, smoothed.min() + heights * np.ptp(smoothed))
-    pairs = _trimmed(np.concatenate([segments, hills]), curve.seen)
+    for (first, last), values in zip(places, parts, strict=True):
+        segments.append(maximal_segments((curve.z[first:last] - bar) * curve.seconds[first:last]) + first)
+        hills.append(level_sets(values, values.min() + heights * np.ptp(values)) + first)
+    pairs = _trimmed(np.concatenate(segments + hills), curve.seen)
 
-    spans = curve.edges[pairs]
-    excess = _excess(curve, pairs, max(0.0, tuning.background + growth), 1 - tuning.length_power)
+    spans, power = curve.edges[pairs], 1 - tuning.length_power
+    excess = _excess(curve, pairs, max(0.0, tuning.background + growth), power)
     # The first answer takes the best score and a hair more: moments are sorted by score, and the list that
-    # follows is better ordered by excess mass. Segments stand first in `pairs`.
-    candidates = pairs[: len(segments)]
-    first = int(
-        np.argmax(_peaks(curve, candidates, tuning.peak_s) if trust_peaks else _excess(curve, candidates, bar, 0.0))
-    )
-    excess[first] = np.nextafter(excess.max(), np.inf)
+    # follows is better ordered by excess mass over the background. Segments stand first in `pairs`.
+    candidates = pairs[: sum(map(len, segments))]
+    first_answer = int(np.argmax(_excess(curve, candidates, bar, power)))
+    excess[first_answer] = np.nextafter(excess.max(), np.inf)
     kept = suppress(spans, excess, tuning.overlap, top)
     return [Moment(float(spans[i, 0]), float(spans[i, 1]), float(excess[i])) for i in kept]
+
+
+def _bar(least: float, z: Floats, smoothed: Floats, tuning: Tuning) -> float:
+    # On a curve that is all noise the bar may pass the peak; half the peak always leaves something above it.
+    return min(max(least, tuning.bar_of_peak * float(smoothed.max())), 0.5 * float(z.max()))
+
+
+def _sharpened(curve: Curve, places: list[Window], features: npt.NDArray[Any], tuning: Tuning) -> Curve:
+    """The curve with each place sharpened by the features of its cells."""
+    rows = np.concatenate(([0], np.cumsum(curve.seen)))  # of the first cell's features
+    z = curve.z.copy()
+    for first, last in places:
+        inside = np.asarray(features[rows[first] : rows[last]], np.float32)
+        if not np.isfinite(inside).all():
+            raise ValueError("features must be finite; leave out segments without an embedding")
+        z[first:last] = np.round(sharpened(part(curve, (first, last)), inside, tuning.sharpening), DIGITS)
+    return filled(Curve(curve.edges, z, curve.seen), tuning.sigma_s)
 
 
 def _excess(curve: Curve, pairs: Pairs, background: float, power: float) -> Floats:
@@ -148,17 +163,6 @@ def _excess(curve: Curve, pairs: Pairs, background: float, power: float) -> Floa
     length = curve.edges[pairs[:, 1]] - curve.edges[pairs[:, 0]]
     mass: Floats = (integral[pairs[:, 1]] - integral[pairs[:, 0]]) / length**power
     return np.round(mass, DIGITS)  # equal spans are equal whatever the rounding, and the earlier one wins
-
-
-def _peaks(curve: Curve, pairs: Pairs, peak_s: float) -> Floats:
-    """(P,) mean z of the best `peak_s` seconds inside each span (all of a shorter one)."""
-    out = np.zeros(len(pairs))
-    for i, (first, last) in enumerate(pairs):
-        order = first + np.argsort(-curve.z[first:last], kind="stable")
-        seconds = curve.seconds[order]
-        used = np.clip(peak_s - (np.cumsum(seconds) - seconds), 0.0, seconds)
-        out[i] = float(used @ curve.z[order]) / float(used.sum())
-    return np.round(out, DIGITS)
 
 
 def _trimmed(pairs: Pairs, seen: npt.NDArray[np.bool_]) -> Pairs:
@@ -173,49 +177,12 @@ def _trimmed(pairs: Pairs, seen: npt.NDArray[np.bool_]) -> Pairs:
     return np.stack([np.where(empty, last - 1, first), last], axis=1)
 
 
-def fed_back(curve: Curve, features: npt.NDArray[np.float32], tuning: Tuning) -> Floats:
-    """(T,) scores plus `feedback` times how much each segment resembles the best ones and not the worst half.
-
-    Source: Rocchio 1971, pseudo-relevance feedback. The usual form adds the difference of means to the query;
-    we add its curve after standardising it, since embeddings of frames lie far closer to each other than to
-    any text and the sum of vectors would drown the query.
-    """
-    z, seconds = curve.z[curve.seen], curve.seconds[curve.seen]
-    order = np.argsort(-z, kind="stable")
-    before = np.cumsum(seconds[order]) - seconds[order]  # seconds that fit better than this segment
-    total = float(seconds.sum())
-    best = order[before < min(tuning.feedback_best * total, tuning.feedback_best_s)]
-    worst = order[before >= total / 2]
-    if not len(worst):
-        return z
-    # One row of weights instead of two selections: half the features need not be copied.
-    weights = np.zeros(len(z), features.dtype)
-    weights[best] += seconds[best] / seconds[best].sum()
-    weights[worst] -= seconds[worst] / seconds[worst].sum()
-    likeness = (features @ (weights @ features)).astype(np.float64)
-    likeness = likeness - np.average(likeness, weights=seconds)
-    deviation = float(np.sqrt(np.average(likeness**2, weights=seconds)))
-    if deviation <= 1e-6 * np.abs(likeness).max(initial=0.0):  # all segments look alike; the rest is rounding
-        return z
-    fed: Floats = z + tuning.feedback * likeness / deviation
-    return fed
-
-
-def steady(curve: Curve, scores: Floats, features: npt.NDArray[np.float32], tuning: Tuning) -> Floats:
-    """(T,) scores moved towards the mean of their shot (`shots.py`)."""
-    seconds = curve.seconds[curve.seen]
-    window = max(1, round(tuning.shot_window_s / float(np.median(seconds))))
-    edges = shots(features, window, tuning.shot_deviations)
-    return steadied(scores, seconds, edges, tuning.shot_share)
-
-
-def _checked_features(features: npt.ArrayLike, query: npt.ArrayLike, count: int) -> npt.NDArray[np.float32]:
-    rows, vector = np.asarray(features, np.float32), np.asarray(query, np.float32)
+def _checked(features: npt.ArrayLike, query: npt.ArrayLike, count: int) -> npt.NDArray[Any]:
+    """Features as they are, of any float type: an hour of them is not converted for the minutes that are looked at."""
+    rows, vector = np.asarray(features), np.asarray(query)
     if rows.ndim != 2 or len(rows) != count or vector.shape != rows.shape[1:]:
         raise ValueError(
             f"features must be (T, D) with {count} rows, one per score, and query (D,); "
             f"got {rows.shape = }, {vector.shape = }"
         )
-    if not np.isfinite(rows).all() or not np.isfinite(vector).all():
-        raise ValueError("features and query must be finite; leave out segments without an embedding")
     return rows

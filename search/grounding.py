@@ -1,37 +1,102 @@
 """A sentence in one stored video: its moments, how far to trust them, and whether it is there at all.
 
-Reads only that video's stored features, so it needs no index; where there is one, its null distribution is used.
+Reads that video's stored features and, once, a sample of others' to compare with (`trust.py`), so it needs no index.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from ..extract.errors import UsageError
+from ..extract.segment import Segments
 from ..extract.videos import VideoRow
-from .answer import looks_in
+from .curve import cells
 from .features import Features
+from .moment import Moment
 from .search import Hit, moments_in
+from .trust import trust
 
 NO_MATCH_BELOW = 0.5
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreCurve:
+    """How well a sentence fits along a video: (T,) inner products of segments `[start_s, end_s)` with it."""
+
+    text: str
+    start_s: npt.NDArray[np.float64]
+    end_s: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class MomentSequence:
+    """Moments that follow one another, one for each sentence asked for.
+
+    Attributes:
+        rank: from 1.    score: 1 where each is its sentence's best moment, 0 where no better than most (`sequence.py`).
+        confidence: that of its least certain moment; None where one is unknown.
+        moments: in order; the `rank` of each is its place.
+    """
+
+    rank: int
+    score: float
+    confidence: float | None
+    moments: list[Hit]
+
+
 @dataclass(frozen=True, slots=True)
 class Grounding:
-    """The moments of one video; `no_match` if even the best is what unrelated footage would score by chance."""
+    """The moments of one video; `no_match` if it less likely than not shows what is asked, that is, if the best moment's
+    confidence is below 0.5. Where nothing is known of other footage, confidences are None and `no_match` is False.
+
+    Attributes:
+        video_id, path: which video.
+        moments: best first; of several sentences in order, those of the best sequence, in that order.
+        sequences: of several sentences in order, the answers, best first.
+        notes: what the person who asked should be told.
+        curves: one per sentence, for drawing (`plot.py`).
+    """
 
     video_id: str
     path: str
     moments: list[Hit]
     no_match: bool
+    sequences: list[MomentSequence] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    curves: tuple[ScoreCurve, ...] = field(default=(), compare=False, repr=False)
 
 
-def ground_video(features: Features, row: VideoRow, query: npt.NDArray[np.float32], top: int) -> Grounding:
-    """At most `top` moments of a video for a query's vector (D,), best first.
+def ground_video(
+    features: Features, row: VideoRow, query: npt.NDArray[np.float32], top: int, text: str = ""
+) -> Grounding:
+    """At most `top` moments of a video for the vector (D,) of a sentence, best first.
 
     Raises:
         UsageError: the video has no features.
+    """
+    segments = stored(features, row)
+    vectors = segments.embedding.astype(np.float32)
+    found = moments_in(vectors, segments.start_s, segments.end_s, query, top)
+    hits = hits_of(features, row, query, found, segments)
+    notes = ("No match: the best moment is no better than unrelated footage would be by chance.",)
+    no_match = is_no_match(hits[0].confidence)
+    curve = ScoreCurve(text, segments.start_s, segments.end_s, vectors @ query)
+    return Grounding(row.video_id, row.path, hits, no_match, notes=notes if no_match else (), curves=(curve,))
+
+
+def is_no_match(confidence: float | None) -> bool:
+    """Whether a moment is none; not where nothing is known."""
+    return confidence is not None and confidence < NO_MATCH_BELOW
+
+
+def stored(features: Features, row: VideoRow) -> Segments:
+    """A video's stored segments.
+
+    Raises:
+        UsageError: it has none.
     """
     segments = features.store.segments_of(features.slug, row.video_id)
     if not len(segments):
@@ -40,12 +105,29 @@ def ground_video(features: Features, row: VideoRow, query: npt.NDArray[np.float3
             f"{f' ({row.error_kind}: {row.error})' if row.error else ''}.\nTry it again with: "
             f"nightreel extract {row.path} --archive {features.store.root} --retry-failed"
         )
-    null, looks = features.null(), looks_in(row)
-    rows = segments.embedding.astype(np.float32)
-    found = moments_in(rows, segments.start_s, segments.end_s, query, top)
-    hits = [
-        Hit(rank, row.video_id, row.path, m.start_s, m.end_s, m.score, null.confidence(query, score, looks))
-        for rank, (m, score) in enumerate(found, 1)
+    return segments
+
+
+def hits_of(
+    features: Features,
+    row: VideoRow,
+    query: npt.NDArray[np.float32],
+    found: Sequence[tuple[Moment, float]],
+    segments: Segments | None = None,
+) -> list[Hit]:
+    """Moments of one sentence, the best first, as hits with their confidence; None where nothing is known.
+
+    Args:
+        found: as of `moments_in`.    segments: the video's; read if not given.
+    """
+    if segments is None:
+        segments = stored(features, row)
+    known = trust(features.sample, row.video_id, segments.embedding, query)
+    left, right = cells(segments.start_s, segments.end_s)
+    middle = (left + right) / 2
+    spans = [(int(np.searchsorted(middle, m.start_s)), int(np.searchsorted(middle, m.end_s))) for m, _ in found]
+    confidences = [None] * len(found) if known is None else known.of_moments(spans)
+    return [
+        Hit(rank, row.video_id, row.path, m.start_s, m.end_s, m.score, confidence)
+        for rank, ((m, _), confidence) in enumerate(zip(found, confidences, strict=True), 1)
     ]
-    best = hits[0].confidence if hits else None
-    return Grounding(row.video_id, row.path, hits, best is None or best < NO_MATCH_BELOW)

@@ -11,28 +11,27 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-BLOCK = 256  # segments
 
 
 def novelty(features: npt.NDArray[np.float32], window: int) -> Floats:
     """(T - 1,) how different the `window` segments after each inner edge are from the `window` before: 0 to 2."""
-    # Block by block, so that running sums stay small enough for float32 and in the cache.
-    count, block = len(features), max(BLOCK, 4 * window)
-    parts = [_novelty(features, window, at, min(count, at + block)) for at in range(1, count, block)]
-    return np.concatenate(parts) if parts else np.zeros(0)
+    count = len(features)
+    # Rows of zeros at both ends: there the windows are shorter, and no edge is a special case.
+    sums = _sliding_sums(np.pad(features, ((window, window), (0, 0))), window)
+    norms = np.sqrt(np.einsum("td,td->t", sums, sums))
+    before, after = slice(1, count), slice(1 + window, count + window)
+    inner = np.einsum("td,td->t", sums[before], sums[after])
+    return np.asarray(1.0 - inner / np.maximum(norms[before] * norms[after], 1e-12), np.float64)
 
 
-def _novelty(features: npt.NDArray[np.float32], window: int, begin: int, end: int) -> Floats:
-    """Novelty at the edges `begin` to `end` (exclusive)."""
-    low, count = max(0, begin - window), len(features)
-    rows = features[low : min(count, end + window)]
-    sums = np.zeros((len(rows) + 1, features.shape[1]), np.float32)
-    np.cumsum(rows, axis=0, out=sums[1:])
-    edges = np.arange(begin, end)
-    before = sums[edges - low] - sums[np.maximum(0, edges - window) - low]
-    after = sums[np.minimum(count, edges + window) - low] - sums[edges - low]
-    norms = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
-    return np.asarray(1.0 - np.einsum("td,td->t", before, after) / np.maximum(norms, 1e-12), np.float64)
+def _sliding_sums(rows: npt.NDArray[np.float32], window: int) -> npt.NDArray[np.float32]:
+    """(T - window + 1, D) sums of `window` rows in a row, by doubling: log2(window) additions of whole arrays."""
+    total, size = rows, 1
+    for bit in bin(window)[3:]:
+        total, size = total[:-size] + total[size:], 2 * size
+        if bit == "1":
+            total, size = total[:-1] + rows[size:], size + 1
+    return total
 
 
 def shots(features: npt.NDArray[np.float32], window: int, deviations: float) -> npt.NDArray[np.int64]:

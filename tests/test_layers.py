@@ -14,6 +14,7 @@ ALLOWED = {
     "extract": set(),
     "index": {"extract"},
     "search": {"extract", "index"},
+    "evaluate": {"extract", "index", "search"},
     "demo": {"extract", "index", "search"},
     "commands": {"extract", "index", "search", "evaluate", "demo", "report"},
 }

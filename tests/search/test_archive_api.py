@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 from nightreel import Archive
 from nightreel.extract.encoders.toy import ToyEncoder
@@ -105,12 +104,6 @@ def test_ground_of_a_failed_video_says_why_and_how_to_try_again(colours: Any) ->
     with pytest.raises(UsageError, match=r"ended failed \(encrypted: locked\)") as caught:
         Archive(colours.root).ground("bad.mp4", "red")
     assert "--retry-failed" in str(caught.value)
-
-
-def test_the_curve_is_the_inner_products(archive: Archive) -> None:
-    times, scores = archive.curve("mixed.mp4", "red")
-    assert times.tolist() == [0, 1, 2, 3, 4, 5]
-    assert np.allclose(scores, [0.2, 0.2, 1, 1, 0.2, 0.2], atol=1e-3)
 
 
 def test_several_encoders_with_text_ask_to_choose(colours: Any, make_archive: Any) -> None:
