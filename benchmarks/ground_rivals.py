@@ -1,4 +1,4 @@
-"""Nightreel's grounding beside thirteen other methods on the same curves: prints one JSON object.
+"""Nightreel's grounding beside fourteen other methods on the same curves: prints one JSON object.
 
     python benchmarks/ground_rivals.py [--minutes 2.5 15 30 60] [--methods NAME ...] [--quick]
 
@@ -16,7 +16,7 @@ has as many tries as its grid has settings.
 Tapes (`--minutes`, 2.5 is the videos as they are): each query's video among others, for `QUERIES` of the queries; rivals choose
 anew for each length, Nightreel does not. Families: the same queries with other features (`rivals/_families.py`), for Nightreel
 and the `BEST` best rivals, who choose anew as well. `--quick` is the videos as they are, a third of the queries and a fifth of
-the long grids.
+the long grids: half a minute of one core.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""`evaluate retrieval`, `grounding`, `classification`: measured as the benchmarks measure."""
+"""`evaluate retrieval`, `grounding`, `classification`: measured as the benchmarks measure. Splits are in `splitting.py`."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from . import splitting
 from .shared import Device, EncoderOption, Json, print_json
 
 app = typer.Typer()
@@ -206,6 +207,9 @@ def classification(
             figures = evaluate_store(Store.open(_path(archive)), records, encoder=encoder, allow_missing=allow_missing)
         result = described("classification", figures, on=_path(archive), dataset=records, split=split)
     _print(result, classification_text, json)
+
+
+evaluate.add_typer(splitting.app)
 
 
 def _path(path: Path | None) -> Path:

@@ -16,7 +16,7 @@ Differs from it: a query with no predicted windows counts as missed (there it is
 queries is left out (there: NaN). Costs: 752 queries in 0.7 s.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,12 @@ def qvhighlights_metrics(predictions: Sequence[Record], ground_truth: Sequence[R
     """
     truths = by_query(ground_truth, "ground truth")
     predicted = by_query(predictions)
-    check_same(predicted, truths)
+    check_answered(predicted, truths)
+    extra = [qid for qid in predicted if qid not in truths]
+    if extra:
+        raise UsageError(
+            f"{len(extra)} predictions of queries without a ground truth: qid {_few(extra)}; leave them out"
+        )
     windows = _has("pred_relevant_windows", predicted)
     saliency = _has("pred_saliency_scores", predicted) and _has("saliency_scores", truths)
     if not windows and not saliency:
@@ -63,45 +68,46 @@ def qvhighlights_metrics(predictions: Sequence[Record], ground_truth: Sequence[R
     return {"brief": _brief(out), **out}
 
 
-def by_query(records: Sequence[Record], name: str = "predictions") -> dict[Any, Record]:
-    """Records by qid, in order.
+def by_query(records: Iterable[Record], name: str = "predictions") -> dict[str, Record]:
+    """Records by qid, in order; 7 and "7" are one qid, for files have it both ways.
 
     Raises:
         UsageError: none, one without `qid`, or a qid twice.
     """
-    out: dict[Any, Record] = {}
+    out: dict[str, Record] = {}
     for row, record in enumerate(records):
         if "qid" not in record:
             raise UsageError(f"{name}: record {row} has no 'qid', only {', '.join(map(repr, record)) or 'nothing'}")
-        if record["qid"] in out:
-            raise UsageError(f"{name}: qid {record['qid']!r} appears twice (again in record {row}); one record a query")
-        out[record["qid"]] = record
+        qid = str(record["qid"])
+        if qid in out:
+            raise UsageError(f"{name}: qid {qid} appears twice (again in record {row}); one record a query")
+        out[qid] = record
     if not out:
         raise UsageError(f"{name}: no records; nothing to measure")
     return out
 
 
-def check_same(predicted: Mapping[Any, Record], truths: Mapping[Any, Any]) -> None:
-    """Raises UsageError unless both are of the same queries."""
-    for left, right, said in (
-        (truths, predicted, "without a prediction"),
-        (predicted, truths, "without a ground truth"),
-    ):
-        missing = [qid for qid in left if qid not in right]
-        if missing:
-            few = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
-            raise UsageError(
-                f"{len(missing)} of {len(left)} queries {said}: qid {few}. The protocol counts every query of the split "
-                "once; take the split's own file, and write an empty list of windows where nothing was found"
-            )
+def check_answered(predicted: Mapping[str, Record], queries: Collection[str]) -> None:
+    """Raises UsageError unless every query has a prediction."""
+    missing = [qid for qid in queries if qid not in predicted]
+    if missing:
+        raise UsageError(
+            f"{len(missing)} of {len(queries)} queries without a prediction: qid {_few(missing)}; the predictions have "
+            f"{_few(list(predicted))}. The protocol counts every query once: write an empty list of windows where nothing "
+            "was found"
+        )
 
 
-def _has(key: str, records: Mapping[Any, Record]) -> bool:
+def _few(qids: Sequence[str]) -> str:
+    return ", ".join(qids[:5]) + (", ..." if len(qids) > 5 else "")
+
+
+def _has(key: str, records: Mapping[str, Record]) -> bool:
     """Whether all records have it; some is an error."""
     having = [qid for qid, record in records.items() if key in record]
     if having and len(having) < len(records):
         lacking = next(qid for qid, record in records.items() if key not in record)
-        raise UsageError(f"{len(having)} of {len(records)} records have {key!r}, qid {lacking!r} has not; all or none")
+        raise UsageError(f"{len(having)} of {len(records)} records have {key!r}, qid {lacking} has not; all or none")
     return bool(having)
 
 
@@ -109,16 +115,16 @@ def _percent(share: float) -> float:
     return float(f"{100 * share:.2f}")
 
 
-def _moments(predicted: Mapping[Any, Record], truths: Mapping[Any, Record]) -> dict[str, Any]:
+def _moments(predicted: Mapping[str, Record], truths: Mapping[str, Record]) -> dict[str, Any]:
     """MR-mAP and MR-R1 of each range of lengths."""
     listed = {qid: windows_of(record, "pred_relevant_windows") for qid, record in predicted.items()}
     ranked = {qid: by_score(spans[:AP_TOP]) for qid, spans in listed.items()}
     true = {qid: windows_of(record, "relevant_windows")[:, :2] for qid, record in truths.items()}
     for qid, spans in true.items():
         if not len(spans):
-            raise UsageError(f"ground truth: qid {qid!r} has no relevant_windows; leave it out, it has no right answer")
+            raise UsageError(f"ground truth: qid {qid} has no relevant_windows; leave it out, it has no right answer")
         if not (spans[:, 0] < spans[:, 1]).all():
-            raise UsageError(f"ground truth: qid {qid!r} has relevant_windows {spans.tolist()}; expected start < end")
+            raise UsageError(f"ground truth: qid {qid} has relevant_windows {spans.tolist()}; expected start < end")
     out: dict[str, Any] = {}
     for name, (above_s, to_s) in LENGTHS_S.items():
         ap, iou = [], []
@@ -135,19 +141,24 @@ def _moments(predicted: Mapping[Any, Record], truths: Mapping[Any, Record]) -> d
 
 
 def windows_of(record: Record, key: str) -> Values:
-    """(N, 2) or (N, 3) windows of a record."""
+    """(N, 2) or (N, 3) windows of a record.
+
+    Raises:
+        UsageError: it has none under this key, or they are no finite numbers.
+    """
     if key not in record:
-        raise UsageError(
-            f"ground truth: qid {record['qid']!r} has no {key!r}; the test split's is not published, use val"
+        given = (
+            "an empty list says that nothing was found" if key.startswith("pred_") else "that of test splits is secret"
         )
-    rows = [list(row) for row in record[key]]
-    if len({len(row) for row in rows} | {2, 3}) > 2 or len({len(row) for row in rows}) > 1:
+        raise UsageError(f"qid {record['qid']} has no {key!r}; {given}")
+    out = _numbers(record[key])
+    if out.shape == (0,):
+        return np.zeros((0, 3))
+    if out.ndim != 2 or out.shape[1] not in (2, 3) or not np.isfinite(out).all():
         raise UsageError(
-            f"qid {record['qid']!r}: {key} must be lists of start, end and, or not, a score; got {rows[:3]}"
+            f"qid {record['qid']}: {key} must be lists of start_s, end_s and, or not, a score (all or none), finite; got "
+            f"{str(record[key])[:100]}"
         )
-    out = np.array(rows, np.float64) if rows else np.zeros((0, 3))
-    if not np.isfinite(out).all():
-        raise UsageError(f"qid {record['qid']!r}: {key} holds NaN or infinity; expected finite seconds and scores")
     return out
 
 
@@ -166,15 +177,15 @@ def _r1(iou: Values) -> dict[str, float]:
     return _at_thresholds(np.array([(iou >= limit).mean() for limit in AP_THRESHOLDS]))
 
 
-def _highlights(predicted: Mapping[Any, Record], truths: Mapping[Any, Record]) -> dict[str, Any]:
+def _highlights(predicted: Mapping[str, Record], truths: Mapping[str, Record]) -> dict[str, Any]:
     """HL-mAP and HL-Hit1 at each level of saliency."""
     levels = np.array(list(SALIENT.values()))
     ap, hit = [], []
     for qid, truth in truths.items():
         given = _saliency(truth)
-        scores = np.asarray(predicted[qid]["pred_saliency_scores"], np.float64)
-        if not scores.size or not np.isfinite(scores).all():
-            raise UsageError(f"predictions: qid {qid!r} has empty or not finite pred_saliency_scores")
+        scores = _numbers(predicted[qid]["pred_saliency_scores"])
+        if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
+            raise UsageError(f"predictions: qid {qid} has pred_saliency_scores that are no list of finite numbers")
         first = int(scores.argmax())
         hit.append(given[first].max() >= levels if first < len(given) else np.zeros(len(levels), bool))
         padded = np.zeros(len(given))
@@ -189,17 +200,26 @@ def _saliency(truth: Record) -> npt.NDArray[np.int64]:
     """(clips of the video, annotators) saliency 0 to 4; 0 outside the relevant clips."""
     for key in ("duration", "relevant_clip_ids"):
         if key not in truth:
-            raise UsageError(f"ground truth: qid {truth['qid']!r} has saliency_scores but no {key!r}")
-    clips = int(truth["duration"] / CLIP_S)
-    ids, given = np.asarray(truth["relevant_clip_ids"], np.int64), np.asarray(truth["saliency_scores"], np.int64)
-    if given.ndim != 2 or len(ids) != len(given) or (len(ids) and not 0 <= ids.min() <= ids.max() < clips):
+            raise UsageError(f"ground truth: qid {truth['qid']} has saliency_scores but no {key!r}")
+    clips = np.floor(_numbers(truth["duration"]) / CLIP_S)
+    ids, given = _numbers(truth["relevant_clip_ids"]), _numbers(truth["saliency_scores"])
+    fits = given.ndim == 2 and np.isfinite(given).all() and ids.shape == given.shape[:1] and not clips.ndim
+    if not (fits and ids.min(initial=0) >= 0 and ids.max(initial=0) < clips):
         raise UsageError(
-            f"ground truth: qid {truth['qid']!r} has {len(ids)} relevant_clip_ids, saliency_scores {given.shape} and "
-            f"{clips} clips; expected one row of annotators per relevant clip, ids from 0 below the clips"
+            f"ground truth: qid {truth['qid']} has relevant_clip_ids {ids.shape}, saliency_scores {given.shape} and "
+            f"duration {truth['duration']}; expected one row of annotators per relevant clip, ids from 0 below the clips"
         )
-    out = np.zeros((clips, given.shape[1]), np.int64)
-    out[ids] = given
+    out = np.zeros((int(clips), given.shape[1]), np.int64)
+    out[ids.astype(np.int64)] = given
     return out
+
+
+def _numbers(value: Any) -> Values:
+    """An array, of NaN where the value holds other things than numbers."""
+    try:
+        return np.array(value, np.float64)
+    except (TypeError, ValueError):
+        return np.array(np.nan)
 
 
 def clip_precision(scores: npt.ArrayLike, positive: npt.ArrayLike) -> Values:

@@ -142,8 +142,10 @@ def as_mask(positives: Positives, shape: tuple[int, ...]) -> Mask:
                 "right; say which column each row belongs to (positives)"
             )
         return np.eye(queries, dtype=bool)
-    if len(positives) != queries:
-        raise UsageError(f"positives for {len(positives)} queries, but similarity has {queries} rows; one for each")
+    if isinstance(positives, np.ndarray) and not positives.ndim or len(positives) != queries:
+        raise UsageError(
+            f"positives {np.shape(positives) if isinstance(positives, np.ndarray) else len(positives)} for, but similarity has {queries} rows; one for each"
+        )
     if isinstance(positives, np.ndarray) and positives.dtype == bool:
         if positives.shape != shape:
             raise UsageError(
@@ -153,10 +155,11 @@ def as_mask(positives: Positives, shape: tuple[int, ...]) -> Mask:
     mask = np.zeros((queries, videos), bool)
     for row, columns in enumerate(positives):
         own = np.atleast_1d(np.asarray(columns))
-        if own.size and (own.dtype.kind not in "iu" or own.ndim != 1 or own.min() < 0 or own.max() >= videos):
+        fits = own.dtype.kind in "iu" and own.ndim == 1
+        if own.size and not (fits and own.min() >= 0 and own.max() < videos and len(set(own.tolist())) == own.size):
             raise UsageError(
-                f"positives[{row}] = {columns!r}; expected whole numbers of columns, from 0 to {videos - 1}, or a bool "
-                f"array {shape}"
+                f"positives[{row}] = {str(columns)[:80]}; expected whole numbers of columns, from 0 to {videos - 1}, each "
+                f"once, or a bool array {shape} (a matrix of 0 and 1 is none; save it with .astype(bool))"
             )
         mask[row, own.astype(np.int64)] = True
     return mask

@@ -19,6 +19,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..extract.errors import Refused, UsageError
@@ -37,8 +38,32 @@ _CUT = re.compile(r"(?P<source>[\w-]{11})_(?P<start>\d+(?:\.\d+)?)_(?P<end>\d+(?
 _ACTIVITYNET = re.compile(r"v_(?P<source>[\w-]{11})", re.ASCII)
 
 
+@dataclass(frozen=True)
+class Leaks:
+    """What splits share. Attributes:
+    videos: video -> the splits that have it.
+    sources: source -> split -> its videos there, where it takes two different videos to see it.
+    footage: pairs as `find_duplicates` gives them.
+    """
+
+    videos: dict[str, list[str]]
+    sources: dict[str, dict[str, list[str]]]
+    footage: list[Pair]
+
+    def __bool__(self) -> bool:
+        return bool(self.videos or self.sources or self.footage)
+
+    def told(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return {"videos": self.videos, "sources": self.sources, "footage": self.footage}
+
+
 class Leak(Refused):
     """Two splits share a video, a source or footage: what is measured on one was learned from the other."""
+
+    def __init__(self, message: str, leaks: Leaks) -> None:
+        super().__init__(message)
+        self.leaks = leaks
 
 
 def source_of(video: Named) -> str:
@@ -137,52 +162,53 @@ def check_leaks(splits: Mapping[str, Iterable[Named]], pairs: Iterable[Pair] = (
         pairs: as `find_duplicates` gives them; those within a split, or of videos in none, do not matter.
 
     Raises:
-        Leak: they do; it names the videos and what to do.
+        Leak: they do; it names the videos (all of them in `leaks`) and what to do.
     """
     held = {name: list(records) for name, records in splits.items()}
-    messages = [*_shared_videos(held), *_shared_sources(held)]
-    crossing = pairs_between(held, pairs)
-    for pair in crossing[:SHOWN]:
-        a, b = (f"{end['path']} [{end['start_s']:g}, {end['end_s']:g}) s" for end in (pair["a"], pair["b"]))
-        messages.append(f"the same footage: {a} and {b}, similarity {pair['similarity']:.2f}")
-    if len(crossing) > SHOWN:
-        messages.append(f"and {len(crossing) - SHOWN} more pairs with the same footage")
-    if messages:
+    leaks = Leaks(_shared_videos(held), _shared_sources(held), pairs_between(held, pairs))
+    if leaks:
         raise Leak(
-            f"the splits {', '.join(held)} leak:\n" + "\n".join(f"  {message}" for message in messages) + "\n"
+            f"the splits {', '.join(held)} leak:\n" + "\n".join(f"  {line}" for line in _lines(leaks)) + "\n"
             "Expected all videos of one source, and all copies of one footage, in one split. Move or remove these, or make\n"
-            "the splits by source (split_by_source, with the pairs of copies as `together`)."
+            "splits without leaks: nightreel evaluate make-splits (split_by_source, for records).",
+            leaks,
         )
 
 
-def _shared_videos(held: Mapping[str, list[Named]]) -> list[str]:
+def _shared_videos(held: Mapping[str, list[Named]]) -> dict[str, list[str]]:
     splits_of: dict[str, dict[str, None]] = {}
     for split, records in held.items():
         for record in records:
             splits_of.setdefault(_name(record), {})[split] = None
-    shared = {video: tuple(splits) for video, splits in splits_of.items() if len(splits) > 1}
-    return [_told(f"in {' and '.join(splits)}", videos) for splits, videos in _grouped(shared).items()]
+    return {video: list(splits) for video, splits in splits_of.items() if len(splits) > 1}
 
 
-def _shared_sources(held: Mapping[str, list[Named]]) -> list[str]:
-    """Sources in two splits, where it takes two different videos to see it."""
-    videos_of: dict[str, dict[str, str]] = {}  # source -> split -> its first video there
+def _shared_sources(held: Mapping[str, list[Named]]) -> dict[str, dict[str, list[str]]]:
+    videos_of: dict[str, dict[str, dict[str, None]]] = {}
     for split, records in held.items():
         for record in records:
-            videos_of.setdefault(source_of(record), {}).setdefault(split, _name(record))
-    shared = {
-        f"{source} ({', '.join(f'{video} in {split}' for split, video in found.items())})": tuple(found)
+            videos_of.setdefault(source_of(record), {}).setdefault(split, {})[_name(record)] = None
+    return {
+        source: {split: list(videos) for split, videos in found.items()}
         for source, found in videos_of.items()
-        if len(set(found.values())) > 1
+        if len(found) > 1 and len(set().union(*found.values())) > 1
     }
-    return [_told(f"from sources in {' and '.join(splits)}", names) for splits, names in _grouped(shared).items()]
 
 
-def _grouped(shared: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, ...], list[str]]:
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for name, splits in shared.items():
-        groups.setdefault(splits, []).append(name)
-    return groups
+def _lines(leaks: Leaks) -> list[str]:
+    """What leaks, in words: `SHOWN` names of each kind."""
+    by_splits: dict[tuple[str, str], list[str]] = {}
+    for video, splits in leaks.videos.items():
+        by_splits.setdefault(("in", " and ".join(splits)), []).append(video)
+    for source, found in leaks.sources.items():
+        first = ", ".join(f"{' and '.join(videos[:2])} in {split}" for split, videos in found.items())
+        by_splits.setdefault(("from sources in", " and ".join(found)), []).append(f"{source} ({first})")
+    lines = [_told(" ".join(where), names) for where, names in by_splits.items()]
+    for pair in leaks.footage[:SHOWN]:
+        a, b = (f"{end['path']} [{end['start_s']:g}, {end['end_s']:g}) s" for end in (pair["a"], pair["b"]))
+        lines.append(f"the same footage: {a} and {b}, similarity {pair['similarity']:.2f}")
+    more = len(leaks.footage) - SHOWN
+    return [*lines, f"and {more} more pairs with the same footage"] if more > 0 else lines
 
 
 def _told(what: str, names: list[str]) -> str:

@@ -8,7 +8,8 @@
     │   ├── WrongVersion
     │   ├── FingerprintMismatch
     │   ├── IndexMissing
-    │   └── Damaged
+    │   ├── Damaged
+    │   └── Leak                of evaluate/splits.py: two splits share a video, a source or footage
     ├── WeightsUnavailable      exit 1: the encoder's weights are not on this machine
     └── VideoError              never leaves `extract`: it becomes a row of the videos table
 

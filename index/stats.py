@@ -3,11 +3,9 @@
 Mean and covariance of all vectors, so that for any unit query q the mean and variance of its inner products with the
 whole archive are q.mu and q'Cq, without touching a vector. Costs D*D*4 bytes (0.6 MB at D = 384, 4 MB at 1024).
 
-What it does not know: that tails are not normal, and that frames of one video are alike. `confidence` is therefore
-a first estimate that orders hits of different queries sensibly; it is not yet calibrated.
+What it does not know: that tails are not normal, and that frames of one video are alike; `null.py` and `search/trust.py` do.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,20 +25,6 @@ class NullStats:
     def variance(self, queries: FloatArray) -> FloatArray:
         """(Q,) of the inner products of queries (Q, D) with the vectors."""
         return np.asarray(np.maximum(((queries @ self.covariance) * queries).sum(1), 1e-12), np.float32)
-
-    def confidence(self, query: FloatArray, score: float, looks: float | None = None) -> float:
-        """The chance, 0 to 1, that the best of `looks` unrelated pieces of footage would score less.
-
-        `looks` is how many were there to choose from; by default one per video of the archive.
-
-        Under a normal null with the query's own mean and spread, the maximum of V draws is below s with probability
-        Phi(z)^V (the extreme-value correction that keeps large archives from looking certain by size alone).
-        """
-        mean = float(query @ self.mean)
-        spread = math.sqrt(max(float(query @ self.covariance @ query), 1e-12))
-        z = (score - mean) / spread
-        log_phi = math.log(max(0.5 * math.erfc(-z / math.sqrt(2)), 1e-300))
-        return math.exp(max(1.0, self.videos if looks is None else looks) * log_phi)
 
 
 class Accumulator:

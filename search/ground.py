@@ -1,32 +1,23 @@
-"""Find where in one video a sentence happens, from the curve of its scores alone; nothing is trained.
+"""Find where in one video a sentence happens, from the curve of its scores; nothing is trained.
 
 1. Standardise the curve over the video's seconds, so that no threshold belongs to one encoder (`curve.py`).
-2. With features and query: feedback (the frames that fit best say what else to look for), then scores are moved
-   towards the mean of their shot (`shots.py`).
-3. Propose spans: connected components above 32 levels of the smoothed curve, and maximal segments
-   (`proposals.py`).
-4. Rank by excess mass, `sum((z - c0) * seconds) / seconds ** 0.3`: the mean alone prefers the peak frame, the
-   sum alone half the video. `c0` grows with the video's length, since chance finds more in more.
-5. The first answer is a maximal segment of the raw curve over a higher bar: the one with the largest sum, or, with
-   features, the one with the best seconds. The list follows, thinned.
+2. In a long video choose windows of a few minutes around what stands out; a short one is one window (`windows.py`).
+3. With features and query: what looks like the best frames rises, and scores keep steady within a shot (`sharpen.py`).
+4. Propose spans: connected components above 32 levels of the smoothed curve, and maximal segments (`proposals.py`).
+5. Rank by excess mass, `sum((z - c0) * seconds) / seconds ** 0.3`: the mean alone prefers the peak frame, the sum alone half
+   the video. `c0` grows with the video's length, since chance finds more in more.
+6. The first answer is the maximal segment over a higher bar whose best 10 seconds have most above it: the single best frame is
+   often luck, and the sum of all prefers what is long. The list follows, thinned.
 
-It does not know sound or words, nor whether the sentence happens in this video at all: some span
-always stands out of a curve, and scores compare within one query and one video only. Steps count seconds, so
-sampling may be irregular or have gaps. The answer is one contiguous span; an event that happens twice comes
-as two moments.
+It does not know sound or words, nor whether the sentence happens in this video at all: some span always stands out of a curve,
+and scores compare within one query and one video only (`trust.py` knows more). Steps count seconds, so sampling may be
+irregular or have gaps. The answer is one contiguous span; an event that happens twice comes as two moments.
 
-Measured by benchmarks/ground_qvh.py: 752 QVHighlights queries on caption embeddings, 150 s videos.
-    mAP / R1@.5 / R1@.7     35.3 / 53.6 / 37.0 from scores alone, 37.1 / 56.3 / 38.8 with features
-    cost on one core        1 ms at 75 to 150 segments, 6 ms at 3600, 9 ms at 7200; features add 0.7 ms at 75
-                            (D = 384), 2 ms at 150, 23 ms at 3600, 70 ms at 10 800 (D = 512)
-Simulated curves (plateaus with drift, noise of 0.15 and 0.30 of the step; fresh seeds), mean IoU of the first
-moment from scores: films of 4-6 scenes of 4-10 s 0.90 and 0.83; 8 clips of 2-30 s 0.84 and 0.75. Real clips,
-8 to a film, with `conse`: benchmarks/clips_retrieval.py.
+Measured by benchmarks/ground_qvh.py: MEASURED
 
-Sources: level sets and excess mass, Hartigan 1987 and Mueller & Sawitzki 1991; Ruzzo and Tompa 1999;
-feedback, Rocchio 1971. Contrast scores of training-free grounding (TFVTG, Zheng 2024; DSE-VTG) compare inside
-with outside the span; here the outside is a constant, so a span's score depends on itself and the video's
-length only.
+Sources: level sets and excess mass, Hartigan 1987 and Mueller & Sawitzki 1991; Ruzzo and Tompa 1999; feedback, Rocchio 1971.
+Contrast scores of training-free grounding (TFVTG, Zheng 2024; DSE-VTG) compare inside with outside the span; here the outside
+is a constant, so a span's score depends on itself and the video's length only.
 """
 
 from dataclasses import dataclass
@@ -54,12 +45,11 @@ class Tuning:
     levels: int = 32
     length_power: float = 0.7  # .6-.8 are alike
     background: float = 0.15  # c0 at 150 s
-    background_per_doubling: float = (
-        0.35  # best c0 of 2.5 min to 60 min is a line in log2 of the length; .3-.4 are alike
-    )
+    background_per_doubling: float = 0.35  # of the length; .3-.4 are alike
     bar: float = 0.6  # c1, what the first moment's seconds must exceed, up to 150 s
     bar_per_background: float = 1.6  # how much faster than c0 it grows beyond
     bar_of_peak: float = 0.4  # and at least this part of the peak, else a narrow plateau drags a neighbour in
+    best_s: float = 10.0  # the first moment: the segment with the most in so many seconds; 10-15 are alike
     windows: int = 8  # places of a long video that are looked at, at least
     margin_s: float = 75.0  # around each; 75-120 are alike
     overlap: float = 0.7  # IoU above which the worse of two moments goes
@@ -129,12 +119,15 @@ def rank(curve: Curve, features: npt.NDArray[Any] | None, top: int, tuning: Tuni
         hills.append(level_sets(values, values.min() + heights * np.ptp(values)) + first)
     pairs = _trimmed(np.concatenate(segments + hills), curve.seen)
 
-    spans, power = curve.edges[pairs], 1 - tuning.length_power
-    excess = _excess(curve, pairs, max(0.0, tuning.background + growth), power)
+    spans = curve.edges[pairs]
+    excess = _excess(curve, pairs, max(0.0, tuning.background + growth), 1 - tuning.length_power)
     # The first answer takes the best score and a hair more: moments are sorted by score, and the list that
-    # follows is better ordered by excess mass over the background. Segments stand first in `pairs`.
+    # follows is better ordered by excess mass. Segments stand first in `pairs`.
     candidates = pairs[: sum(map(len, segments))]
-    first_answer = int(np.argmax(_excess(curve, candidates, bar, power)))
+    best, whole = _best_seconds(curve, candidates, bar, tuning.best_s), _excess(curve, candidates, bar, 0.0)
+    first_answer = np.lexsort((-np.arange(len(best)), whole, best))[
+        -1
+    ]  # of equal ones the one with more, then the earlier
     excess[first_answer] = np.nextafter(excess.max(), np.inf)
     kept = suppress(spans, excess, tuning.overlap, top)
     return [Moment(float(spans[i, 0]), float(spans[i, 1]), float(excess[i])) for i in kept]
@@ -165,6 +158,17 @@ def _excess(curve: Curve, pairs: Pairs, background: float, power: float) -> Floa
     return np.round(mass, DIGITS)  # equal spans are equal whatever the rounding, and the earlier one wins
 
 
+def _best_seconds(curve: Curve, pairs: Pairs, bar: float, best_s: float) -> Floats:
+    """(P,) the integral of `z - bar` over the best `best_s` seconds inside each span."""
+    out = np.zeros(len(pairs))
+    for i, (first, last) in enumerate(pairs):
+        order = first + np.argsort(-curve.z[first:last], kind="stable")
+        seconds = curve.seconds[order]
+        used = np.clip(best_s - (np.cumsum(seconds) - seconds), 0.0, seconds)
+        out[i] = float(used @ (curve.z[order] - bar))
+    return np.round(out, DIGITS)
+
+
 def _trimmed(pairs: Pairs, seen: npt.NDArray[np.bool_]) -> Pairs:
     """Spans without the gaps at their ends: a moment starts and ends where there are frames.
 
@@ -185,4 +189,6 @@ def _checked(features: npt.ArrayLike, query: npt.ArrayLike, count: int) -> npt.N
             f"features must be (T, D) with {count} rows, one per score, and query (D,); "
             f"got {rows.shape = }, {vector.shape = }"
         )
+    if not np.isfinite(vector).all():
+        raise ValueError("query must be finite")
     return rows

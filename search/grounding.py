@@ -81,7 +81,7 @@ def ground_video(
     vectors = segments.embedding.astype(np.float32)
     found = moments_in(vectors, segments.start_s, segments.end_s, query, top)
     hits = hits_of(features, row, query, found, segments)
-    notes = ("No match: the best moment is no better than unrelated footage would be by chance.",)
+    notes = ("No match: the best moment fits no better than what other videos of the archive show.",)
     no_match = is_no_match(hits[0].confidence)
     curve = ScoreCurve(text, segments.start_s, segments.end_s, vectors @ query)
     return Grounding(row.video_id, row.path, hits, no_match, notes=notes if no_match else (), curves=(curve,))

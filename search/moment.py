@@ -68,12 +68,14 @@ def suppress(spans: npt.ArrayLike, scores: npt.ArrayLike, iou: float, top: int |
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
     if len(order) != len(rows):
         raise ValueError(f"expected one score per span, got {len(order)} scores for {len(rows)} spans")
+    lengths = rows[:, 1] - rows[:, 0]
     kept: list[int] = []
     while len(order) and (top is None or len(kept) < top):
         best = order[0]
         kept.append(int(best))
         order = order[1:]
-        order = order[temporal_iou(rows[order], rows[best : best + 1])[:, 0] <= iou]
+        inter = np.minimum(rows[order, 1], rows[best, 1]) - np.maximum(rows[order, 0], rows[best, 0])
+        order = order[inter <= iou * (lengths[order] + lengths[best] - inter)]
     return np.array(kept, np.int64)
 
 

@@ -17,7 +17,9 @@ def novelty(features: npt.NDArray[np.float32], window: int) -> Floats:
     """(T - 1,) how different the `window` segments after each inner edge are from the `window` before: 0 to 2."""
     count = len(features)
     # Rows of zeros at both ends: there the windows are shorter, and no edge is a special case.
-    sums = _sliding_sums(np.pad(features, ((window, window), (0, 0))), window)
+    padded = np.zeros((count + 2 * window, features.shape[1]), np.float32)
+    padded[window : window + count] = features
+    sums = _sliding_sums(padded, window)
     norms = np.sqrt(np.einsum("td,td->t", sums, sums))
     before, after = slice(1, count), slice(1 + window, count + window)
     inner = np.einsum("td,td->t", sums[before], sums[after])
@@ -43,7 +45,8 @@ def shots(features: npt.NDArray[np.float32], window: int, deviations: float) -> 
     if count < 3:
         return np.array([0, count], np.int64)
     change = novelty(features, window)
-    padded = np.pad(change, window - 1, constant_values=-np.inf)
+    beyond = np.full(window - 1, -np.inf)
+    padded = np.concatenate([beyond, change, beyond])
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * window - 1).max(axis=1)
     cut = (change >= around) & (change > change.mean() + deviations * change.std())
     return np.concatenate([[0], np.flatnonzero(cut) + 1, [count]]).astype(np.int64)

@@ -25,7 +25,7 @@ from .sequence import Picked, in_order
 Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 
-CANDIDATES = 100  # of a sentence; 50 to 200 find the same sequences in tapes of 20 minutes
+CANDIDATES = 50  # of a sentence; 50 to 200 find the same sequences in tapes of 20 minutes
 PIECES = 256  # that stand in, at most
 
 

@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from ..extract.store import Store
 from ..extract.vectors import Vectors
-from ..index.levels import pooled
+from ..index.levels import LEAST_NORM
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -70,10 +70,16 @@ def sizes_for(sampling: Mapping[str, Any] | None) -> Sizes:
 
 
 def pieces(vectors: npt.NDArray[np.floating[Any]], rows: int) -> Floats:
-    """(N, D) float32, unit norm: means of `rows` segments (T, D) each, of the last of what is left; without direction 0."""
-    wide = np.nan_to_num(np.asarray(vectors, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    first = np.arange(0, len(wide), rows)
-    return pooled(wide, first, np.minimum(first + rows, len(wide)))[0]
+    """(N, D) float32, unit norm: means of `rows` segments (T, D) each, the last of what is left; 0 without a direction."""
+    wide = np.asarray(vectors, np.float32)
+    good = np.isfinite(wide.sum(axis=1))
+    if not good.all():
+        wide = np.where(good[:, None], wide, 0.0)
+    if rows > 1:
+        padded = np.pad(wide, ((0, -len(wide) % rows), (0, 0)))
+        wide = padded.reshape(-1, rows, padded.shape[1]).sum(axis=1)
+    norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))[:, None]
+    return np.asarray(wide / np.where(norms > LEAST_NORM, norms, np.inf), np.float32)
 
 
 @dataclass(frozen=True)
@@ -150,9 +156,11 @@ def trust(sample: Sample, video_id: str, vectors: npt.NDArray[np.floating[Any]],
     if len(others) < LEAST_VIDEOS:
         return None
     scores = np.asarray(sample.pieces @ query, np.float32)
-    size = min(sizes.stretch, len(own))
+    # No longer than most of the others are, or the best of more pieces would be compared with the best of fewer.
+    size = min(sizes.stretch, len(own), int(np.median(np.diff(others, axis=1))))
     found = evidence(scores, stretches(others, size), sizes.best)
-    return Trust(own, sizes, size, *spread(found, len(others), scores, size))
+    single = np.concatenate([scores[low:high] for low, high in others])
+    return Trust(own, sizes, size, *spread(found, len(others), single, size))
 
 
 def spread(found: Floats, videos: int, scores: Floats, size: int) -> tuple[float, float]:
@@ -160,8 +168,8 @@ def spread(found: Floats, videos: int, scores: Floats, size: int) -> tuple[float
 
     The deviation is that of the half above the mean, mirrored. Few videos say little, so what is usual for stretches of
     n = `size` pieces with such scores (N,) counts like `USUAL` videos more: a mean 0.27 ln n of the scores' deviations above
-    their mean, and a deviation of 1 - 0.055 ln n of theirs (on QVHighlights 1.17 and 0.76 at 75 pieces, 0.72 and 0.88 at 13, of
-    any query within a tenth). What is left unknown widens the deviation as Student's t does.
+    their mean, and a deviation of 1 - 0.055 ln n of theirs (on QVHighlights 1.17 and 0.76 at 75 pieces, 0.72 and 0.88 at 13,
+    of any query within a tenth). What is left unknown widens the deviation as Student's t does.
     """
     count = videos + USUAL
     middle, unit = float(scores.mean()), float(scores.std())

@@ -9,12 +9,14 @@ import io
 import itertools
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ...extract.errors import UsageError
+from ...extract.inputs import SUFFIXES
 from ..records import Note, bare_name
 
 Row = dict[str, str]
@@ -133,7 +135,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Entry]]:
     for number, line in read_lines(path):
         entry = _parsed(path, line, number)
         if not isinstance(entry, dict):
-            bad(path, f"line {number}", line, "one JSON object per line")
+            remedy = f"A JSON list becomes such a file by: jq -c '.[]' {path.name}" if isinstance(entry, list) else ""
+            bad(path, f"line {number}", line, "one JSON object per line", remedy)
         yield f"line {number}", entry
 
 
@@ -203,8 +206,36 @@ def name_of(path: Path, where: str, value: str) -> str:
 
 
 def read_names(path: Path) -> list[str]:
-    """Names of videos, one per line, or the column `video_id` of a table: how splits are published as lists
-    (`train_list.txt` of MSVD and DiDeMo, `MSRVTT_train.9k.csv`)."""
+    """Videos as they are written, each once, in order: how splits are published as lists.
+
+    One per line, with or without a folder and a class number behind (`train_list.txt` of MSVD and DiDeMo, lists of UCF101),
+    or the column `video`, `video_id` or `path` of a csv (`MSRVTT_train.9k.csv`, pairs to train with).
+
+    Raises:
+        UsageError: no such column, a name is blank, there is none, or it is an annotation file of another kind.
+    """
     if path.suffix.lower() == ".csv":
-        return [name_of(path, where, row["video_id"]) for where, row in read_rows(path, ["video_id"])]
-    return [name_of(path, f"line {number}", line) for number, line in read_lines(path)]
+        rows = list(read_rows(path, []))
+        column = next((name for name in NAME_COLUMNS if rows and name in rows[0][1]), None)
+        if column is None:
+            got = ",".join(rows[0][1]) if rows else "no row"
+            bad(path, "", got, f"a header with the column {' or '.join(NAME_COLUMNS)}, and rows")
+        told = [(where, row[column]) for where, row in rows]
+    else:
+        told = [(f"line {number}", line) for number, line in read_lines(path)]
+    names: dict[str, None] = {}
+    for where, text in told:
+        if _NO_NAME.search(text):
+            bad(path, where, text, "the name of a video", "Name a list with one video per line, or a csv of videos.")
+        numbered = _NUMBERED.fullmatch(text.strip())
+        name = numbered["path"] if numbered and Path(numbered["path"]).suffix.lower() in SUFFIXES else text.strip()
+        name_of(path, where, name)
+        names[name] = None
+    if not names:
+        bad(path, "", "an empty file", "one video per line")
+    return list(names)
+
+
+NAME_COLUMNS = ("video", "video_id", "path")
+_NUMBERED = re.compile(r"(?P<path>.*\S)[\s,]+\d{1,9}")
+_NO_NAME = re.compile(r"^\s*[\[{]\s*($|[\[{\"])|^\S+ [\d.]+ [\d.]+\s*##")  # JSON, Charades-STA

@@ -5,8 +5,9 @@
     evaluate_predictions(read_predictions(Path("p.jsonl")), truth)
 
 Predictions are in QVHighlights' format, whichever the benchmark: {"qid", "pred_relevant_windows": [[start_s, end_s, score],
-...]}; `qid` is the query's id as the benchmark's reader gives it (Charades-STA: `VIDEO#LINE`, see `readers/`). Intervals
-resample source videos, since several sentences are asked about one.
+...]}; `qid` is the query's id as the benchmark's reader gives it (Charades-STA: `VIDEO#0`, `VIDEO#1`... in the file's order,
+those that the reader leaves out counted; see `readers/`). Intervals resample source videos, since several sentences are
+asked about one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from ...extract.errors import UsageError
 from ...extract.files import json_text, write_atomic
 from ..bootstrap import intervals
 from ..grounding import AP_TOP, Values, best_ious, grounding_metrics, per_query
-from ..highlights import by_query, by_score, check_same, qvhighlights_metrics, windows_of
+from ..highlights import by_query, by_score, check_answered, qvhighlights_metrics, windows_of
 from ..readers.files import read_jsonl
 from ..records import Dataset
 from ..splits import source_of
@@ -86,21 +87,26 @@ def evaluate_predictions(predictions: Iterable[Mapping[str, Any]], truth: Truth)
     """The benchmark's figures.
 
     Args:
-        predictions: one per query. Windows are ranked by their score where they have one, else as listed.
+        predictions: one per query. Windows are ranked by their score where they have one, else as listed (R1 of
+            QVHighlights takes the first as listed). Those of other queries are counted, not used: a split's file answers
+            also what the reader left out.
 
     Returns:
-        {"queries", "videos", "metrics", "intervals": {"level", name: (low, high)}}; for QVHighlights `metrics` is nested as
+        {"queries", "videos", "unused_predictions", "metrics", "intervals": {"level", name: (low, high)}}; for QVHighlights `metrics` is nested as
         its own evaluator has it, and only the main figures have an interval; for others it is `R1@0.3` ... `mIoU`.
 
     Raises:
         UsageError: predictions and queries are not the same, or a prediction is not of this form.
     """
-    listed = list(predictions)
+    found = by_query(predictions)
+    order = [query.query_id for query in truth.dataset.queries]
+    check_answered(found, order)
+    listed = [found[qid] for qid in order]
     if truth.records:
         metrics: dict[str, Any] = qvhighlights_metrics(listed, truth.records)
         columns = _highlight_columns(listed, truth) if "full" in metrics else {}
     else:
-        spans = _spans(listed, truth)
+        spans = [by_score(windows_of(record, "pred_relevant_windows")) for record in listed]
         true = [np.array(query.spans) for query in truth.dataset.queries]
         limits = THRESHOLDS.get(truth.dataset.name, USUAL)
         metrics = grounding_metrics(spans, true, thresholds=limits)
@@ -108,7 +114,8 @@ def evaluate_predictions(predictions: Iterable[Mapping[str, Any]], truth: Truth)
         columns = {f"R{top}@{m:g}": (ious[:, i] >= m).astype(float) for i, top in enumerate((1, 5)) for m in limits}
         columns["mIoU"] = ious[:, 0]
     groups = [source_of(query) for query in truth.dataset.queries]
-    counts = {"queries": len(groups), "videos": len(truth.dataset.videos)}
+    unused = len(found) - len(listed)
+    counts = {"queries": len(groups), "videos": len(truth.dataset.videos), "unused_predictions": unused}
     return {**counts, "metrics": metrics, "intervals": {"level": LEVEL, **_bounds(columns, groups)}}
 
 
@@ -117,19 +124,10 @@ def _bounds(columns: Mapping[str, Values], groups: Sequence[str]) -> dict[str, t
 
 
 def _highlight_columns(predictions: Sequence[Mapping[str, Any]], truth: Truth) -> dict[str, Values]:
-    """What QVHighlights' main figures are means of, in the order of the dataset's queries."""
-    predicted = {str(record["qid"]): windows_of(record, "pred_relevant_windows") for record in predictions}
-    records = {str(record["qid"]): windows_of(record, "relevant_windows")[:, :2] for record in truth.records}
-    order = [query.query_id for query in truth.dataset.queries]
-    true = [records[qid] for qid in order]
-    first = per_query([predicted[qid][:1, :2] for qid in order], true)  # R1 takes the first as listed
-    ranked = per_query([by_score(predicted[qid][:AP_TOP]) for qid in order], true)
+    """What QVHighlights' main figures are means of, in the order of the predictions."""
+    records = by_query(truth.records)
+    listed = [windows_of(record, "pred_relevant_windows") for record in predictions]
+    true = [windows_of(records[str(record["qid"])], "relevant_windows")[:, :2] for record in predictions]
+    first = per_query([spans[:1, :2] for spans in listed], true)  # R1 takes the first as listed
+    ranked = per_query([by_score(spans[:AP_TOP]) for spans in listed], true)
     return {"R1@0.5": first.hit5, "R1@0.7": first.hit7, "mAP": ranked.ap}
-
-
-def _spans(predictions: Sequence[Mapping[str, Any]], truth: Truth) -> list[Values]:
-    """(P, 2) per query of the dataset, best first."""
-    found = by_query([{**record, "qid": str(record["qid"])} if "qid" in record else record for record in predictions])
-    order = [query.query_id for query in truth.dataset.queries]
-    check_same(found, dict.fromkeys(order))
-    return [by_score(windows_of(found[qid], "pred_relevant_windows")) for qid in order]

@@ -50,10 +50,35 @@ def notes_of(result: Mapping[str, Any]) -> list[str]:
             f"{result['missing_videos']} videos of the benchmark are missing, with {result['missing_records']} of its "
             "records: these figures are not comparable with published ones."
         )
+    if result.get("unused_predictions"):
+        notes.append(f"{result['unused_predictions']} predictions answer no query here; they were not used.")
     if result.get("spans_cut"):
         notes.append(f"{result['spans_cut']} true spans ended after their video; they were cut to its length.")
     if result.get("matched_loosely"):
         notes.append(f"{result['matched_loosely']} videos were matched by a name that differs (a suffix, or v_).")
+    return notes
+
+
+def splits_text(result: Mapping[str, Any]) -> str:
+    """A line per split, and what was compared."""
+    lines = [
+        f"{name:10}{one['videos']:7} videos of {one['sources']} sources   {one['file']}"
+        + (f"   {100 * one['share']:.1f} %" if "share" in one else f"   ({one['first']}, ...)")
+        for name, one in result["splits"].items()
+    ]
+    by = f", nor footage ({result['compared']})" if result["compared"] else ""
+    return "\n".join([*lines, f"no two share a video or a source{by}"])
+
+
+def splits_notes(result: Mapping[str, Any]) -> list[str]:
+    """What was not checked."""
+    notes = []
+    if not result["compared"]:
+        notes.append("Only names, and the sources that they tell, were compared; for footage give --archive.")
+    if result.get("missing_videos"):
+        notes.append(f"{result['missing_videos']} videos have no features here; their footage was not compared.")
+    if result.get("left_out"):
+        notes.append(f"{result['left_out']} videos of the archive have no features, and stand in no list.")
     return notes
 
 
