@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from nightreel.evaluate.splits import source_of
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "qvh"
 CLIP_S = 2.0
@@ -66,11 +67,6 @@ def load(data: Path = DATA, of: Films | None = None) -> list[Case]:
         name, truth = record["vid"], np.array(record["relevant_windows"], float)
         cases.append(Case(record["qid"], source_of(name), name, every[name], vector, truth))
     return cases
-
-
-def source_of(video: str) -> str:
-    """`NUsG9BgSes0_210.0_360.0` -> `NUsG9BgSes0`, the upload."""
-    return video.rsplit("_", 2)[0]
 
 
 def halves(cases: list[Case]) -> tuple[list[int], list[int]]:

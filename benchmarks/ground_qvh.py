@@ -43,10 +43,8 @@ FIGURES = ("mAP", "R1@0.5", "R1@0.7", "mIoU")
 TUNE_MINUTES = 15.0
 FILMS, CLIPS_PER_FILM, LONGEST_S = 60, 8, 30.0
 GRID = [
-    replace(
-        TUNING, bar=bar, length_power=power, sharpening=replace(TUNING.sharpening, feedback=feedback, shot_share=share)
-    )
-    for bar, power, feedback, share in product((0.5, 0.6, 0.75), (0.6, 0.7, 0.8), (0.15, 0.3, 0.6), (0.3, 0.5, 0.7))
+    replace(TUNING, bar=bar, best_s=best, sharpening=replace(TUNING.sharpening, feedback=feedback, shot_share=share))
+    for bar, best, feedback, share in product((0.5, 0.6, 0.75), (3.0, 10.0, 30.0), (0.15, 0.3, 0.6), (0.3, 0.5, 0.7))
 ]
 LONG_GRID = [
     replace(TUNING, background_per_doubling=slope, margin_s=margin)

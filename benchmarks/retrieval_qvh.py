@@ -4,8 +4,8 @@ trusted.
     python benchmarks/retrieval_qvh.py [--data ../shared/data/qvh]
 
 752 human sentences, 735 videos of mostly 150 s, features of machine captions every 2 s in the space of `conse`'s sentence
-encoder, which also embeds the probe sentences. Everything goes through an archive and its index, as a user's search would;
-R@K counts ties against us.
+encoder, which also embeds the probe sentences. Everything goes through an archive and its index, as a user's search would.
+R@K (in percent) and ranks are those of `nightreel.evaluate`, which counts ties against us.
 
     plain            best segment + mean of the video, the figure to beat
     nightreel        `index/score.py`, with and without hub correction (`index/hubs.py`)
@@ -28,6 +28,8 @@ from typing import Any
 
 import numpy as np
 from _material import about, say
+from nightreel.evaluate.retrieval import auroc, retrieval_metrics
+from nightreel.evaluate.runners.retrieval import similarity
 from nightreel.extract.compact import remove_videos
 from nightreel.extract.encoders.registry import load_encoder
 from nightreel.extract.segment import Segments, segment_ids, unit_norm_f16
@@ -36,7 +38,6 @@ from nightreel.extract.videos import VideoRow
 from nightreel.extract.writer import Writer, claim_encoder
 from nightreel.index.build import build_index
 from nightreel.index.open import VectorIndex, open_index
-from nightreel.index.score import level_scores, video_score
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "qvh"
 SLUG = "conse"
@@ -61,17 +62,6 @@ def add(store: Store, films: dict[str, np.ndarray]) -> None:
     writer.commit()
 
 
-def similarity(index: VectorIndex, names: list[str], queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(Q, V) scores of every video without hub correction, (V,) what the correction lowers them by."""
-    spread, columns = index.null.spread(queries), []
-    for name in names:
-        video = index.video(identity(name))
-        assert video is not None
-        at_levels = level_scores(queries @ video.vectors.astype(np.float32).T, video.at)
-        columns.append(video_score(at_levels, STEP_S * len(video.start_s), spread, index.levels))
-    return np.stack(columns, axis=1), np.array([index.penalty(identity(name)) for name in names], np.float32)
-
-
 def plain(films: dict[str, np.ndarray], queries: np.ndarray) -> np.ndarray:
     """(Q, V) best segment + inner product with the mean."""
     columns = []
@@ -81,19 +71,14 @@ def plain(films: dict[str, np.ndarray], queries: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def ranks(scores: np.ndarray, own: np.ndarray) -> dict[str, float]:
-    """R@K and median rank, ties counted against."""
-    rank = (scores >= scores[np.arange(len(own)), own][:, None]).sum(1)
-    return {**{f"R@{k}": round(float((rank <= k).mean()), 4) for k in (1, 5, 10)}, "MdR": float(np.median(rank))}
+def metrics(scores: np.ndarray, own: np.ndarray) -> dict[str, float]:
+    """R@1, R@5, R@10, R@50 in percent, median and mean rank."""
+    return {name: round(value, 2) for name, value in retrieval_metrics(scores, own).items()}
 
 
-def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
-    """The chance that a positive is above a negative; ties count half."""
-    both = np.concatenate([positive, negative])
-    _, inverse, counts = np.unique(both, return_inverse=True, return_counts=True)
-    rank = np.cumsum(counts) - (counts - 1) / 2
-    of_positive = rank[inverse[: len(positive)]].sum()
-    return round(float((of_positive - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative))), 4)
+def area(positive: np.ndarray, negative: np.ndarray) -> float:
+    """AUROC to four digits."""
+    return round(auroc(positive, negative), 4)
 
 
 def trust(index: VectorIndex, queries: np.ndarray, scores: np.ndarray, own: np.ndarray) -> dict[str, Any]:
@@ -110,8 +95,8 @@ def trust(index: VectorIndex, queries: np.ndarray, scores: np.ndarray, own: np.n
     mine, random = each(lambda s: s[rows, own], 1), each(lambda s: s[rows, other], 1)
     deciles = (0.05, 0.25, 0.5, 0.75, 0.95)
     return {
-        "own_or_random": {"raw": auroc(scores[rows, own], scores[rows, other]), "confidence": auroc(mine, random)},
-        "there_or_not": {"raw": auroc(scores.max(1), without.max(1)), "confidence": auroc(there, gone)},
+        "own_or_random": {"raw": area(scores[rows, own], scores[rows, other]), "confidence": area(mine, random)},
+        "there_or_not": {"raw": area(scores.max(1), without.max(1)), "confidence": area(there, gone)},
         "confidence_quantiles": deciles,
         "confidence_there": np.quantile(there, deciles).round(3).tolist(),
         "confidence_not_there": np.quantile(gone, deciles).round(3).tolist(),
@@ -142,13 +127,13 @@ def main() -> None:
         build_s = time.perf_counter() - began
         index = open_index(store, SLUG)
         say("scoring")
-        scores, lowered = similarity(index, names, queries)
+        scores, lowered = similarity(index, list(map(identity, names)), queries)
         out: dict[str, Any] = {
             **about(),
             "index": {**built, "build_s": round(build_s, 1)},
-            "plain": ranks(plain(films, queries), own),
-            "nightreel_no_hub_correction": ranks(scores, own),
-            "nightreel": {**ranks(scores - lowered, own), "hubs": int((lowered > 0).sum())},
+            "plain": metrics(plain(films, queries), own),
+            "nightreel_no_hub_correction": metrics(scores, own),
+            "nightreel": {**metrics(scores - lowered, own), "hubs": int((lowered > 0).sum())},
             **trust(index, queries, scores - lowered, own),
         }
         odd = np.arange(len(own)) % 2 == 1
@@ -163,9 +148,9 @@ def main() -> None:
             add(store, slates)
             build_index(store, SLUG, load=lambda: encoder)
             say(f"scoring with {kind}")
-            both, lowered = similarity(open_index(store, SLUG), [*names, *slates], queries[odd])
+            both, lowered = similarity(open_index(store, SLUG), [identity(n) for n in (*names, *slates)], queries[odd])
             out["slates"][kind] = {
-                name: {**ranks(s, own[odd]), "slate_is_first": round(float((s.argmax(1) >= len(names)).mean()), 4)}
+                name: {**metrics(s, own[odd]), "slate_is_first": round(float((s.argmax(1) >= len(names)).mean()), 4)}
                 for name, s in (("no_hub_correction", both), ("nightreel", both - lowered))
             }
             hubs = lowered > 0

@@ -9,6 +9,10 @@ from .shared import EncoderOption, Json, print_json
 
 app = typer.Typer()
 
+Threshold = Annotated[
+    float | None, typer.Option(metavar="X", help="How alike footage must be to count as the same, up to 1.")
+]
+
 
 @app.command(epilog="Example: nightreel evaluate splits --archive a.reel --split train=train.txt --split test=test.csv")
 def splits(
@@ -23,6 +27,7 @@ def splits(
         bool, typer.Option("--allow-missing", help="Leave the footage of videos unchecked that are not there.")
     ] = False,
     encoder: EncoderOption = None,
+    threshold: Threshold = None,
     json: Json = False,
 ) -> None:
     """Check that no two splits share a video, an upload, or footage; if they do, name the videos and exit 4.
@@ -35,17 +40,19 @@ def splits(
     from ..evaluate.splits import Leak
     from ..extract.errors import UsageError
     from ..extract.store import Store
+    from ..index.duplicates import THRESHOLD
     from ..report import say, status
 
     files = {
         name: Path(file) for name, file in named("--split", split, "train=train.txt --split test=test.txt").items()
     }
-    if archive is None and (encoder is not None or allow_missing):
-        raise UsageError("--encoder and --allow-missing go with --archive; name the archive, or leave them out.")
+    if archive is None and (encoder is not None or threshold is not None or allow_missing):
+        raise UsageError("--encoder, --threshold and --allow-missing go with --archive; name it, or leave them out.")
+    limit = THRESHOLD if threshold is None else threshold
     try:
         with status("comparing"):
             store = None if archive is None else Store.open(archive)
-            result = check_lists(files, store, encoder=encoder, allow_missing=allow_missing)
+            result = check_lists(files, store, encoder=encoder, threshold=limit, allow_missing=allow_missing)
     except Leak as leak:
         if json:
             print_json({"task": "splits", "leaks": leak.leaks.told()})
@@ -66,6 +73,7 @@ def make_splits(
     ],
     seed: Annotated[int, typer.Option(help="Another one makes other splits.")] = 0,
     encoder: EncoderOption = None,
+    threshold: Threshold = None,
     json: Json = False,
 ) -> None:
     """Part an archive's videos so that no upload and no footage stands in two parts; the same each time.
@@ -76,10 +84,12 @@ def make_splits(
     from ..evaluate.runners.splits import make_lists, shares_of
     from ..evaluate.runners.tables import splits_notes, splits_text
     from ..extract.store import Store
+    from ..index.duplicates import THRESHOLD
     from ..report import say, status
 
     shares = shares_of(part)
+    limit = THRESHOLD if threshold is None else threshold
     with status("comparing"):
-        result = make_lists(Store.open(archive), shares, out, seed=seed, encoder=encoder)
+        result = make_lists(Store.open(archive), shares, out, seed=seed, encoder=encoder, threshold=limit)
     print_json({"task": "make-splits", "seed": seed, **result}) if json else typer.echo(splits_text(result))
     say(splits_notes(result))

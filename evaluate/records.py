@@ -159,7 +159,7 @@ class Dataset:
             known = f"one of {', '.join(self.splits)}" if self.splits else "none: the file names no splits"
             raise UsageError(
                 f"split {split!r} of {self.name}: no such split; expected {known}.\n"
-                "Where each split is a file of its own, name that file; a list of a split's videos goes by `of_videos`."
+                "Where each split is a file of its own, name that file; a list of a split's videos goes with --videos."
             )
         return self._kept(lambda record: record.split == split)
 

@@ -142,10 +142,9 @@ def as_mask(positives: Positives, shape: tuple[int, ...]) -> Mask:
                 "right; say which column each row belongs to (positives)"
             )
         return np.eye(queries, dtype=bool)
-    if isinstance(positives, np.ndarray) and not positives.ndim or len(positives) != queries:
-        raise UsageError(
-            f"positives {np.shape(positives) if isinstance(positives, np.ndarray) else len(positives)} for, but similarity has {queries} rows; one for each"
-        )
+    count = 0 if isinstance(positives, np.ndarray) and not positives.ndim else len(positives)
+    if count != queries:
+        raise UsageError(f"positives for {count} queries, but similarity has {queries} rows; one for each")
     if isinstance(positives, np.ndarray) and positives.dtype == bool:
         if positives.shape != shape:
             raise UsageError(

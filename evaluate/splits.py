@@ -170,7 +170,8 @@ def check_leaks(splits: Mapping[str, Iterable[Named]], pairs: Iterable[Pair] = (
         raise Leak(
             f"the splits {', '.join(held)} leak:\n" + "\n".join(f"  {line}" for line in _lines(leaks)) + "\n"
             "Expected all videos of one source, and all copies of one footage, in one split. Move or remove these, or make\n"
-            "splits without leaks: nightreel evaluate make-splits (split_by_source, for records).",
+            "splits without leaks: nightreel evaluate make-splits (split_by_source, for records)."
+            + ("\nWhere footage only looks alike, raise what counts as the same: --threshold" if leaks.footage else ""),
             leaks,
         )
 

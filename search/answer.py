@@ -19,7 +19,6 @@ import numpy as np
 from ..extract.errors import UsageError
 from ..extract.videos import VideoRow
 from ..index.choose import sees_clips
-from ..index.score import LOOK_S
 from .curve import cells
 from .features import Features
 from .query import Query, as_texts, weighed
@@ -97,11 +96,6 @@ def embedded(features: Features, question: Question, like: np.ndarray | None) ->
     weight = weighed(question.like)[1] if question.like is not None else 1.0
     query = Query(as_texts(question.text), question.image, like, tuple(question.without), weight)
     return query.embed(lambda: features.encoder)
-
-
-def looks_in(video: VideoRow) -> float:
-    """How many independent pieces a video holds: the longer, the better its best one by chance."""
-    return max(1.0, (video.duration_s or 0.0) / LOOK_S)
 
 
 def _alike(features: Features, question: Question, row: VideoRow | None) -> Answer:

@@ -17,6 +17,7 @@ Floats = npt.NDArray[np.float64]
 GAP_S = 1e-3  # spans closer than this touch: time stamps come from several time bases and are rounded
 FLAT = 1e-9  # a standard deviation below this fraction of the scores' size is rounding, not signal
 DIGITS = 9  # of a z-score that are kept
+OUTLIER = 3.0  # robust deviations; 2 and less cost points on tapes of an hour, where what is sought is far out
 BOXES = 3  # passes of a moving mean; three make a piecewise quadratic, 6 % of the peak off the Gaussian
 
 
@@ -108,15 +109,39 @@ def smooth(curve: Curve, sigma_s: float) -> Floats:
 
 
 def _standardised(values: Floats, seconds: Floats) -> Floats:
-    mean = np.average(values, weights=seconds)
-    centred = values - mean
+    """(T,) mean 0 and deviation 1 over the seconds, with what is far out drawn in.
+
+    Some encoders give heavy tails (logits, likelihoods), and there the highest second would make the deviation and the rest
+    would be flat. Beyond `OUTLIER` robust deviations the distance grows as its logarithm. That hardly touches curves of inner
+    products; on the same curves put through exp(8 s) it gains 4 points of mAP from scores alone, 1 with features.
+    """
+    centred = values - np.average(values, weights=seconds)
     size = np.abs(centred).max()
     if size <= FLAT * np.abs(values).max():
         return np.zeros_like(values)
     centred = centred / size  # so that squaring neither overflows nor underflows
+    centred = _drawn_in(centred, seconds)
+    centred = centred - np.average(centred, weights=seconds)
     # Rounded, so that a curve and the same curve rescaled rank alike where two spans are nearly equal.
     z: Floats = np.round(centred / np.sqrt(np.average(centred**2, weights=seconds)), DIGITS)
     return z
+
+
+def _drawn_in(values: Floats, seconds: Floats) -> Floats:
+    """Distances from the median, those beyond `OUTLIER` deviations shortened. The deviation is that of a normal with the same
+    median distance (1.4826 times that), or a third of the plain one where most of a curve is flat."""
+    distance = values - _median(values, seconds)
+    plain = np.sqrt(np.average(distance**2, weights=seconds))
+    limit = OUTLIER * max(1.4826 * _median(np.abs(distance), seconds), float(plain) / 3)
+    beyond = np.maximum(np.abs(distance) / limit, 1.0)
+    out: Floats = distance / beyond * (1.0 + np.log(beyond))
+    return out
+
+
+def _median(values: Floats, seconds: Floats) -> float:
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(seconds[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])
 
 
 def _checked(scores: npt.ArrayLike, start_s: npt.ArrayLike, end_s: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:

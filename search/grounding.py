@@ -49,8 +49,11 @@ class MomentSequence:
 
 @dataclass(frozen=True, slots=True)
 class Grounding:
-    """The moments of one video; `no_match` if it less likely than not shows what is asked, that is, if the best moment's
-    confidence is below 0.5. Where nothing is known of other footage, confidences are None and `no_match` is False.
+    """The moments of one video, and whether it shows what is asked at all.
+
+    A moment's confidence is the probability that the video shows what is asked, had right and wrong videos been equally likely
+    before (`trust.py`); `no_match` is that the best is below 0.5. Where nothing is known of other footage, confidences are
+    None and `no_match` is False.
 
     Attributes:
         video_id, path: which video.
@@ -113,15 +116,13 @@ def hits_of(
     row: VideoRow,
     query: npt.NDArray[np.float32],
     found: Sequence[tuple[Moment, float]],
-    segments: Segments | None = None,
+    segments: Segments,
 ) -> list[Hit]:
     """Moments of one sentence, the best first, as hits with their confidence; None where nothing is known.
 
     Args:
-        found: as of `moments_in`.    segments: the video's; read if not given.
+        found: as of `moments_in`.    segments: the video's.
     """
-    if segments is None:
-        segments = stored(features, row)
     known = trust(features.sample, row.video_id, segments.embedding, query)
     left, right = cells(segments.start_s, segments.end_s)
     middle = (left + right) / 2

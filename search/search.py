@@ -55,7 +55,7 @@ class Hit:
         rank: from 1.    video_id, path: which video.    start_s, end_s: half-open span, seconds.
         score: higher is better. From `search` an inner product of query and footage, comparable within one query; from
             `ground` the moment's excess mass (`find_moments`), comparable within one query and video; with `sort` its number.
-        confidence: 0 to 1; from `search` the video's, see `index/null.py`; from `ground` the moment's. None where nothing is
+        confidence: 0 to 1; from `search` the video's, see `index/null.py`; from `ground` see `trust.py`. None where nothing is
         known.
     """
 

@@ -173,6 +173,6 @@ def _notes(
     missing = [place for place in weak if is_no_match(best[place])]
     if missing:
         named = ", ".join(repr(texts[place]) for place in missing)
-        return (f"No match: nothing for {named} is better than unrelated footage would be by chance.",)
+        return (f"No match: nothing for {named} is better than what other videos of the archive show.",)
     limit = "" if within_s is None else f" within {within_s:g} s"
     return (f"No match in this order{limit}: what fits the sentences does not come one after the other.",)

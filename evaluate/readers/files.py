@@ -62,7 +62,7 @@ def read_text(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); expected an annotation file.") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); expected a text file.") from error
     if content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         bad(path, "", "a pickle", "a text file", _PICKLE_REMEDY)
     if content[:2] in (b"PK", b"\x1f\x8b") or content[:3] == b"BZh":

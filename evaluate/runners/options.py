@@ -72,7 +72,8 @@ def load_array(path: Path) -> npt.NDArray[Any]:
     except FileNotFoundError as error:
         raise UsageError(f"no such file: {path}; expected an array that numpy.save wrote") from error
     except (ValueError, EOFError) as error:
-        raise UsageError(f"{path} is not a numpy array of numbers ({error}); write it with numpy.save") from error
+        why = "" if "pickle" in str(error) else f" ({error})"  # numpy takes any other file for one
+        raise UsageError(f"{path} is not a numpy array of numbers{why}; write it with numpy.save") from error
     if not isinstance(array, np.ndarray):
         raise UsageError(f"{path} holds several arrays (.npz); expected one, as numpy.save writes it")
     return array

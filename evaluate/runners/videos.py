@@ -9,7 +9,7 @@ ActivityNet's `v_` before it stands in, if it is the only one; `loosely` counts 
 archive has it or from here, names it too, and goes first.
 
 It does not know content: a wrong file of the right name is taken, and of two equal files, which an archive stores once, only
-one name is found. Costs 20 ms for 10 000 names.
+one name is found. Costs 70 ms for 10 000 names.
 """
 
 import os

@@ -39,7 +39,7 @@ def jsonl(path: Path, *records: dict[str, Any]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["retrieval", "grounding", "classification"])
+@pytest.mark.parametrize("name", ["retrieval", "grounding", "classification", "splits", "make-splits"])
 def test_examples_name_options_that_exist(name: str) -> None:
     command = typer.main.get_command(evaluate).commands[name]  # type: ignore[attr-defined]
     assert command.help

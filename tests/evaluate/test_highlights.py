@@ -127,9 +127,9 @@ def test_clip_precision_equals_the_plain_one(clips: list[tuple[int, bool, bool]]
 
 def test_bad_input_is_explained() -> None:
     truths = [query(1, [[0, 8]]), query(2, [[0, 8]])]
-    with pytest.raises(UsageError, match=r"1 of 2 queries without a prediction: qid 2\."):
+    with pytest.raises(UsageError, match=r"1 of 2 queries without a prediction: qid 2; the predictions have 1\."):
         qvhighlights_metrics([found(1, [0, 8, 1])], truths)
-    with pytest.raises(UsageError, match=r"1 of 3 queries without a ground truth: qid 3\."):
+    with pytest.raises(UsageError, match=r"1 predictions of queries without a ground truth: qid 3; leave"):
         qvhighlights_metrics([found(i, [0, 8, 1]) for i in (1, 2, 3)], truths)
     with pytest.raises(UsageError, match="qid 1 appears twice"):
         qvhighlights_metrics([found(1, [0, 8, 1])] * 2, truths)
@@ -146,11 +146,50 @@ def test_bad_input_is_explained() -> None:
         qvhighlights_metrics(both, [truths[0], {"qid": 2}])
     with pytest.raises(UsageError, match="qid 2 has no relevant_windows; leave it out"):
         qvhighlights_metrics(both, [truths[0], query(2, [])])
-    with pytest.raises(UsageError, match=r"qid 1: pred_relevant_windows must be lists of start, end"):
+    with pytest.raises(UsageError, match=r"qid 1: pred_relevant_windows must be lists of start_s, end_s"):
         qvhighlights_metrics([found(1, [0]), both[1]], truths)
-    with pytest.raises(UsageError, match="qid 1: pred_relevant_windows holds NaN"):
+    with pytest.raises(UsageError, match=r"qid 1: pred_relevant_windows .* finite; got"):
         qvhighlights_metrics([found(1, [0, float("nan"), 1]), both[1]], truths)
     clips = {"pred_saliency_scores": [1.0]}
     broken = query(1, [[0, 8]], relevant_clip_ids=[75], saliency_scores=[[1, 1, 1]])
-    with pytest.raises(UsageError, match=r"qid 1 has 1 relevant_clip_ids.*75 clips"):
+    with pytest.raises(
+        UsageError, match=r"qid 1 has relevant_clip_ids \(1,\), saliency_scores \(1, 3\) and duration 150"
+    ):
         qvhighlights_metrics([{"qid": 1, **clips}], [broken])
+
+
+@pytest.mark.parametrize(
+    "windows", [None, 5, "0 5", {"0": 5}, [0, 5], [["a", 5]], [[0, 5, 1, 2]], [[0, 5], [0, 5, 1]], [[]]]
+)
+def test_windows_that_are_none(windows: object) -> None:
+    with pytest.raises(UsageError, match=r"qid 1: pred_relevant_windows must be lists of start_s, end_s.* got "):
+        qvhighlights_metrics([{"qid": 1, "pred_relevant_windows": windows}], [query(1, [[0, 8]])])
+
+
+@pytest.mark.parametrize("scores", [None, [], ["x"], 5, [[1.0]], [float("inf")]])
+def test_saliency_that_is_none(scores: object) -> None:
+    truth = query(1, [[0, 8]], relevant_clip_ids=[0], saliency_scores=[[1, 1, 1]])
+    with pytest.raises(
+        UsageError, match="predictions: qid 1 has pred_saliency_scores that are no list of finite numbers"
+    ):
+        qvhighlights_metrics([{"qid": 1, "pred_saliency_scores": scores}], [truth])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"relevant_clip_ids": [-1]}, {"duration": "long"}, {"saliency_scores": [[1, None, 1]]}, {"saliency_scores": "x"}],
+)
+def test_true_saliency_that_is_none(broken: dict[str, object]) -> None:
+    truth = query(1, [[0, 8]], relevant_clip_ids=[0], saliency_scores=[[1, 1, 1]]) | broken
+    with pytest.raises(UsageError, match="ground truth: qid 1 has relevant_clip_ids"):
+        qvhighlights_metrics([{"qid": 1, "pred_saliency_scores": [1.0]}], [truth])
+
+
+def test_a_qid_is_the_same_as_a_number_and_as_text() -> None:
+    truths = [query(1, [[0, 8]]), query(2, [[0, 8]])]
+    as_text = [{**found(qid, [0, 8, 1]), "qid": str(qid)} for qid in (2, 1)]
+    assert qvhighlights_metrics(as_text, truths) == qvhighlights_metrics(
+        [found(1, [0, 8, 1]), found(2, [0, 8, 1])], truths
+    )
+    with pytest.raises(UsageError, match="qid 1 appears twice"):
+        qvhighlights_metrics([found(1, [0, 8, 1]), {**found(1, [0, 8, 1]), "qid": "1"}], truths)

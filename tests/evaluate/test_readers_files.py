@@ -97,11 +97,39 @@ def test_the_line_of_a_bad_object(tmp_path: Path) -> None:
 
 
 def test_names_of_a_split(tmp_path: Path) -> None:
-    assert files.read_names(write(tmp_path, "train_list.txt", "a_1_2\nb.avi\r\n\n")) == ["a_1_2", "b"]
-    assert files.read_names(write(tmp_path, "MSRVTT_train.9k.csv", "video_id\nvideo0\nvideo7\n")) == [
-        "video0",
-        "video7",
+    def names(name: str, text: str) -> list[str]:
+        return files.read_names(write(tmp_path, name, text))
+
+    assert names("train_list.txt", "a_1_2\nb.avi\r\n\nb.avi\n x y \n") == ["a_1_2", "b.avi", "x y"]
+    assert names("trainlist01.txt", "Yoga/v_Yoga_g01_c01.avi 1\nmy clip 2.mp4\nclip 3\n") == [
+        "Yoga/v_Yoga_g01_c01.avi",
+        "my clip 2.mp4",
+        "clip 3",  # a name, not a class
     ]
+    assert names("MSRVTT_train.9k.csv", "video_id\nvideo0\nvideo7\n") == ["video0", "video7"]
+    assert names("pairs.csv", 'video,sentence\nb.mp4,"a, dog"\nb.mp4,x\na.mp4,y\n') == ["b.mp4", "a.mp4"]
+    assert names("[2019].txt", "[2019] a party.mp4\n") == ["[2019] a party.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("x.txt", "", "an empty file; expected one video per line"),
+        (
+            "x.csv",
+            "video,sentence\n",
+            "got no row; expected a header with the column video or video_id or path, and rows",
+        ),
+        ("x.csv", "key,sentence\n1,2\n", "got key,sentence; expected a header with the column video"),
+        ("x.txt", '[{"video": "a"}]\n', "line 1: got .*; expected the name of a video"),
+        ("x.txt", '{\n "a": 1}\n', "line 1: got {; expected the name of a video"),
+        ("x.txt", "3MSZA 24.3 30.4##person turn a light on.\n", "line 1: .*expected the name of a video"),
+        ("x.csv", "video,sentence\n,a dog\n", "line 2: got ''; expected the name of a video"),
+    ],
+)
+def test_what_is_no_list_of_videos(tmp_path: Path, name: str, text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        files.read_names(write(tmp_path, name, text))
 
 
 EVERY = [(task, name) for task, of_task in READERS.items() for name in of_task]

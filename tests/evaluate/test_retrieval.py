@@ -153,6 +153,10 @@ def test_bad_input_is_explained() -> None:
         retrieval_metrics(WORKED, [0, 1])
     with pytest.raises(UsageError, match=r"positives\[1\] = 3.*from 0 to 2"):
         retrieval_metrics(WORKED, [0, 3, 1])
+    with pytest.raises(UsageError, match=r"a matrix of 0 and 1 is none; save it with .astype"):
+        retrieval_metrics(np.ones((2, 3)), np.array([[0, 0, 1], [1, 0, 0]]))
+    with pytest.raises(UsageError, match=r"positives for 0 queries.*2 rows"):
+        retrieval_metrics(np.ones((2, 3)), np.array(1))
     with pytest.raises(UsageError, match=r"positives\[0\] = -1"):
         retrieval_metrics(WORKED, [-1, 0, 1])
     with pytest.raises(UsageError, match="1 of 3 queries have no right column, first row 1"):

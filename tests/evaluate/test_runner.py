@@ -1,4 +1,4 @@
-"""What stands between metrics and archives: names, scores as `search` has them, predictions, stored labels."""
+"""What stands between metrics and archives: scores as `search` has them, predictions, stored labels."""
 
 import json
 from pathlib import Path
@@ -13,78 +13,10 @@ from nightreel.evaluate.runners.grounding import evaluate_archive
 from nightreel.evaluate.runners.options import described, from_files, load_array, load_positives
 from nightreel.evaluate.runners.predictions import Truth, evaluate_predictions, truth_of, write_predictions
 from nightreel.evaluate.runners.retrieval import evaluate_similarity, similarity
-from nightreel.evaluate.runners.videos import embed_captions, match_videos, require
+from nightreel.evaluate.runners.videos import embed_captions
 from nightreel.extract.errors import Refused, UsageError
 from nightreel.search.archive import Archive
 from nightreel.search.search import search
-
-
-def dataset(*pairs: tuple[str, str]) -> Dataset:
-    """Of (video, sentence)."""
-    return Dataset("msrvtt", tuple(Query(f"q{i}", text, video) for i, (video, text) in enumerate(pairs)))
-
-
-# --- names ------------------------------------------------------------------------------------------------
-
-
-def test_names_are_file_names_without_folder_and_suffix(make_archive: MakeArchive) -> None:
-    archive = make_archive()
-    for name in ("a.mp4", "A.mp4", "clip_660.0_810.0.webm", "v_xyz.mkv", "film.mov.mp4"):
-        archive.add(name, ["red"])
-    wanted = ["a", "A", "clip_660.0_810.0", "xyz", "film", "absent"]
-    found = match_videos(wanted, archive.store, "toy")
-    assert {name: Path(row.path).name for name, row in found.rows.items()} == {
-        "a": "a.mp4",
-        "A": "A.mp4",
-        "clip_660.0_810.0": "clip_660.0_810.0.webm",
-        "xyz": "v_xyz.mkv",
-        "film": "film.mov.mp4",
-    }
-    assert found.missing == {"absent": "no such file"}
-    assert found.loosely == 2
-
-
-def test_a_name_that_equals_goes_before_one_that_nearly_does(make_archive: MakeArchive) -> None:
-    archive = make_archive()
-    exact = archive.add("x.mp4", ["red"])
-    archive.add("v_x.mp4", ["blue"])
-    assert match_videos(["x"], archive.store, "toy").rows["x"].video_id == exact
-
-
-def test_two_videos_of_one_name_are_an_error_only_if_they_are_asked_for(make_archive: MakeArchive) -> None:
-    archive = make_archive()
-    archive.add("x.mp4", ["red"], path="/one/x.mp4")
-    archive.add("y.mp4", ["red"], path="/two/x.mkv")
-    archive.add("z.mp4", ["red"])
-    assert set(match_videos(["z"], archive.store, "toy").rows) == {"z"}
-    with pytest.raises(UsageError, match=r"2 videos of .* are called 'x':\n  /one/x.mp4\n  /two/x.mkv"):
-        match_videos(["z", "x"], archive.store, "toy")
-
-
-def test_missing_videos_are_refused_or_counted_never_silent(colours: MadeArchive) -> None:
-    whole = dataset(("red", "red"), ("nowhere", "blue"), ("red", "crimson"))
-    found = match_videos(whole.videos, colours.store, "toy")
-    with pytest.raises(
-        Refused, match=r"1 of the 2 videos of msrvtt are not in .*\n  nowhere: no such file\n.*--allow-miss"
-    ):
-        require(found, whole, colours.root, allow_missing=False)
-    kept = require(found, whole, colours.root, allow_missing=True)
-    assert [query.query_id for query in kept.queries] == ["q0", "q2"]
-    none = dataset(("nowhere", "red"))
-    with pytest.raises(Refused, match="None is there"):
-        require(match_videos(none.videos, colours.store, "toy"), none, colours.root, allow_missing=True)
-
-
-def test_a_video_without_features_is_missing_and_says_why(colours: MadeArchive) -> None:
-    from nightreel.extract.videos import VideoRow
-    from nightreel.extract.writer import Writer
-
-    writer = Writer(colours.store)
-    writer.add(VideoRow("f" * 20, "/films/broken.mp4", "failed", error_kind="unreadable", error="no"), {})
-    writer.commit()
-    found = match_videos(["broken"], colours.store, "toy")
-    assert found.missing == {"broken": "no features of toy; its extraction ended failed"}
-
 
 # --- scores -----------------------------------------------------------------------------------------------
 
@@ -167,12 +99,21 @@ def test_predictions_of_any_benchmark_are_ranked_by_their_score() -> None:
 
 def test_predictions_must_answer_every_query_once() -> None:
     truth = Truth(Dataset("charades", (query(0, "a", (0, 10)), query(1, "b", (5, 10)))))
-    with pytest.raises(UsageError, match="1 of 2 queries without a prediction: qid 'b#1'"):
+    with pytest.raises(UsageError, match="1 of 2 queries without a prediction: qid b#1; the predictions have a#0"):
         evaluate_predictions([prediction("a#0", [0, 10])], truth)
-    with pytest.raises(UsageError, match="qid 'a#0' has no 'pred_relevant_windows'"):
+    with pytest.raises(UsageError, match="qid a#0 has no 'pred_relevant_windows'; an empty list says"):
         evaluate_predictions([{"qid": "a#0"}, prediction("b#1", [0, 1])], truth)
     with pytest.raises(UsageError, match="record 0 has no 'qid'"):
         evaluate_predictions([{}], truth)
+
+
+def test_predictions_of_other_queries_are_counted_and_change_nothing() -> None:
+    """The file of a whole split is fine where the reader left sentences out, or some videos only are asked about."""
+    truth = Truth(Dataset("charades", (query(0, "a", (0, 10)),)))
+    own = evaluate_predictions([prediction("a#0", [0, 10])], truth)
+    more = evaluate_predictions([prediction("a#1", [0, 1]), prediction("a#0", [0, 10])], truth)
+    assert (own["unused_predictions"], more["unused_predictions"]) == (0, 1)
+    assert {**more, "unused_predictions": 0} == own
 
 
 def test_queries_without_spans_cannot_be_scored(tmp_path: Path) -> None:

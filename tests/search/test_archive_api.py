@@ -155,19 +155,6 @@ def test_the_model_is_loaded_once(archive: Archive, monkeypatch: pytest.MonkeyPa
     assert loads == ["toy"]
 
 
-def test_confidence_in_one_video_does_not_depend_on_how_many_others_there_are(make_archive: Any) -> None:
-    def best(copies: int) -> tuple[float | None, bool]:
-        archive = make_archive(name=f"{copies}.reel")
-        for n in range(copies):  # the same footage again and again: the null's mean and spread stay
-            archive.add(f"{n}.mp4", ["blue", "green", "red", "red", "white", "blue", "green", "white"])
-        found = Archive(archive.root).ground("0.mp4", "red")
-        return found.moments[0].confidence, found.no_match
-
-    one, many = best(1), best(40)
-    assert one[0] == pytest.approx(many[0], abs=1e-3)
-    assert one[1] == many[1]
-
-
 def test_parts_that_cancel_out_are_refused(colours: Any) -> None:
     opened = Archive(colours.root)
     opened.build_index()

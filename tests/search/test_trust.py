@@ -12,7 +12,6 @@ from nightreel.search.features import Features
 from nightreel.search.trust import (
     LEAST_VIDEOS,
     LIFT,
-    SAMPLE,
     Sample,
     Sizes,
     confidence,
@@ -201,13 +200,14 @@ def test_a_query_that_fits_everything_is_doubted_everywhere() -> None:
     assert np.median([one.of_moments([(20, 30)])[0] for one in known if one is not None]) < 0.5
 
 
-def test_the_sample_of_many_videos_is_one_stretch_of_each(make_archive: Any) -> None:
+def test_the_sample_of_many_videos_is_one_stretch_of_each(make_archive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightreel.search.trust.SAMPLE", 20)
     archive = make_archive("rand", dim=DIM, spec="toy", has_text=False)
     rng = np.random.default_rng(6)
-    for n in range(SAMPLE + 5):
+    for n in range(25):
         archive.add(f"{n}.mp4", footage(rng, 7))
     sample = draw(archive.store, "rand", sizes_for({"fps": 1}))
-    assert len(sample.video_ids) == SAMPLE == len(set(sample.video_ids))
+    assert len(sample.video_ids) == 20 == len(set(sample.video_ids))
     assert (np.diff(sample.spans, axis=1) == 4).all()
     assert draw(archive.store, "rand", sizes_for({"fps": 1})).video_ids == sample.video_ids
     place = 3
@@ -216,13 +216,16 @@ def test_the_sample_of_many_videos_is_one_stretch_of_each(make_archive: Any) -> 
     assert np.allclose(sample.pieces[low:high], pieces(vectors, 2), atol=1e-6)
 
 
-def test_the_sample_of_few_long_videos_is_several_stretches_of_each(make_archive: Any) -> None:
+def test_the_sample_of_few_long_videos_is_several_stretches_of_each(
+    make_archive: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightreel.search.trust.SAMPLE", 9)
     archive = make_archive("rand", dim=DIM, spec="toy", has_text=False)
     rng = np.random.default_rng(7)
     for n, length in enumerate((1000, 10, 160)):
         archive.add(f"{n}.mp4", footage(rng, length))
     sample = draw(archive.store, "rand", sizes_for({"fps": 1}))
-    assert sorted(np.diff(sample.spans, axis=1)[:, 0].tolist()) == [5, 75, 450]
+    assert sorted(np.diff(sample.spans, axis=1)[:, 0].tolist()) == [5, 75, 225]
     assert draw(archive.store, "rand", Sizes(1, 3, 2000)).pieces.shape == (1170, DIM)
 
 
