@@ -113,8 +113,8 @@ def ground(
 ) -> None:
     """Find the moment [start_s, end_s) in one video where a sentence happens.
 
-    `confidence` is the probability that the video shows it, had right and wrong videos been equally likely before: most videos of
-    an archive do not. It comes from what the same sentence scores in other videos, so it needs two others, and no index.
+    `confidence` is the probability that the video shows it, had right and wrong videos been equally likely before (most videos
+    of an archive do not). It comes from what the same sentence scores in other videos, so it needs two others, and no index.
     `no_match` is true if the best is below 0.5. With --then, moments that follow one another, one for each sentence: the best
     sequences, each with the confidence of its least certain moment.
     """

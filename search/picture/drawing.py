@@ -12,16 +12,13 @@ thread at a time; it never loads pyplot and never opens a display.
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
-import numpy.typing as npt
 
 from ...extract.errors import UsageError
 from ...extract.files import write_atomic
 from .lettering import drawable
+from .lines import Line
 from .measures import COUNT, length_s
 from .page import make_page
 from .thumbnails import Thumbnail
@@ -35,32 +32,6 @@ FORMATS: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A found moment `[start_s, end_s)`; `confidence` in 0..1, None where it is not known."""
-
-    start_s: float
-    end_s: float
-    confidence: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One sentence's curve and its moments.
-
-    Attributes:
-        label: the sentence.
-        start_s, end_s, scores: (T,) segments in the order of time, T >= 1; scores on any scale, they are standardised.
-        moments: best first.
-    """
-
-    label: str
-    start_s: npt.NDArray[np.floating]
-    end_s: npt.NDArray[np.floating]
-    scores: npt.NDArray[np.floating]
-    moments: Sequence[Span]
 
 
 def picture_format(target: Path) -> str:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..grounding import is_no_match
+from .lines import Line, Span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
-    from .drawing import Line, Span
 
 DPI = 100
 WIDTH_PX, PAGE_PX, ROW_MORE_PX = 1600, 800, 230  # the last for each sentence after the second

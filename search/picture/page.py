@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .lettering import clock, percent
+from .lines import Line, Span
 from .measures import (
     BEST,
     COUNT,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .drawing import Line, Span
 
 _STRIP_PX, _LEADER_PX, _CAPTION_PX = (
     104,

@@ -9,8 +9,9 @@ from pathlib import Path
 from ...extract.errors import VideoError
 from ..grounding import Grounding, ScoreCurve
 from ..search import Hit
-from .drawing import Line, Span, draw, picture_format, picture_times
+from .drawing import draw, picture_format, picture_times
 from .lettering import printable
+from .lines import Line, Span
 from .measures import HEIGHT_PX
 from .thumbnails import thumbnails
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..curve import Curve, make_curve
 from .lettering import clock, percent, tick_step_s
+from .lines import Line, Span
 from .measures import (
     BAND,
     BAR,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .drawing import Line, Span
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nightreel.extract.errors import UsageError
 from nightreel.search.curve import Curve, make_curve
-from nightreel.search.picture.drawing import Line, Span, _our_style, draw, picture_format, picture_times
+from nightreel.search.picture.drawing import _our_style, draw, picture_format, picture_times
+from nightreel.search.picture.lines import Line, Span
 from nightreel.search.picture.measures import BEST_SHADE, CURVE, LEFT_PX, PLOT_PX, SHADE
 from nightreel.search.picture.page import make_page, places_for
 from nightreel.search.picture.row import envelope, lanes_for
@@ -229,9 +230,9 @@ def test_bad_lines(tmp_path: Path) -> None:
 
 def test_it_loads_no_display_and_nothing_before_it_draws() -> None:
     code = (
-        "import sys; from pathlib import Path; from nightreel.search.picture import drawing as picture; "
+        "import sys; from pathlib import Path; from nightreel.search.picture import drawing as picture; from nightreel.search.picture.lines import Line; "
         "assert 'matplotlib' not in sys.modules; import numpy as np; x = np.arange(3.0); "
-        "picture.draw(Path(sys.argv[1]), 'q', [picture.Line('q', x, x + 1, x, [])], [], 3.0); "
+        "picture.draw(Path(sys.argv[1]), 'q', [Line('q', x, x + 1, x, [])], [], 3.0); "
         "print(sorted({'matplotlib.pyplot', 'tkinter', 'PyQt6'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code, "/dev/null.png"], capture_output=True, text=True, check=False)
