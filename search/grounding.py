@@ -83,7 +83,7 @@ def ground_video(
     segments = stored(features, row)
     vectors = segments.embedding.astype(np.float32)
     found = moments_in(vectors, segments.start_s, segments.end_s, query, top)
-    hits = hits_of(features, row, query, found, segments)
+    hits = hits_of(features, row, query, found, segments, vectors)
     notes = ("No match: the best moment fits no better than what other videos of the archive show.",)
     no_match = is_no_match(hits[0].confidence)
     curve = ScoreCurve(text, segments.start_s, segments.end_s, vectors @ query)
@@ -117,13 +117,14 @@ def hits_of(
     query: npt.NDArray[np.float32],
     found: Sequence[tuple[Moment, float]],
     segments: Segments,
+    vectors: npt.NDArray[np.float32],
 ) -> list[Hit]:
     """Moments of one sentence, the best first, as hits with their confidence; None where nothing is known.
 
     Args:
-        found: as of `moments_in`.    segments: the video's.
+        found: as of `moments_in`.    segments: the video's, and their `vectors` (T, D) in float32.
     """
-    known = trust(features.sample, row.video_id, segments.embedding, query)
+    known = trust(features.sample, row.video_id, vectors, query)
     left, right = cells(segments.start_s, segments.end_s)
     middle = (left + right) / 2
     spans = [(int(np.searchsorted(middle, m.start_s)), int(np.searchsorted(middle, m.end_s))) for m, _ in found]

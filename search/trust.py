@@ -74,16 +74,23 @@ def sizes_for(sampling: Mapping[str, Any] | None) -> Sizes:
 
 
 def pieces(vectors: npt.NDArray[np.floating[Any]], rows: int) -> Floats:
-    """(N, D) float32, unit norm: means of `rows` segments (T, D) each, the last of what is left; 0 without a direction."""
+    """(N, D) float32, unit norm: means of `rows` segments (T, D) each, of the last of what is left; without direction 0."""
+    total, norms = _sums(vectors, rows)
+    return np.asarray(total / norms[:, None], np.float32)
+
+
+def _sums(vectors: npt.NDArray[np.floating[Any]], rows: int) -> tuple[Floats, Floats]:
+    """(N, D), (N,) the sums of pieces and their norms, infinite where there is no direction."""
     wide = np.asarray(vectors, np.float32)
-    good = np.isfinite(wide.sum(axis=1))
-    if not good.all():
-        wide = np.where(good[:, None], wide, 0.0)
-    if rows > 1:
-        padded = np.pad(wide, ((0, -len(wide) % rows), (0, 0)))
-        wide = padded.reshape(-1, rows, padded.shape[1]).sum(axis=1)
-    norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))[:, None]
-    return np.asarray(wide / np.where(norms > LEAST_NORM, norms, np.inf), np.float32)
+    if not np.isfinite(wide).all():
+        wide = np.nan_to_num(wide, nan=0.0, posinf=0.0, neginf=0.0)
+    full = len(wide) // rows * rows
+    total = wide[:full].reshape(-1, rows, wide.shape[1]).sum(1)
+    if full < len(wide):
+        total = np.concatenate([total, wide[full:].sum(0, keepdims=True)])
+    norms = np.sqrt(np.einsum("nd,nd->n", total, total))
+    norms[norms <= LEAST_NORM] = np.inf
+    return total, norms
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,9 @@ class Trust:
 
 def trust(sample: Sample, video_id: str, vectors: npt.NDArray[np.floating[Any]], query: Floats) -> Trust | None:
     """What is known of a query (D,) in a video of these segments (T, D); None where there is too little to compare with."""
-    sizes, own = sample.sizes, pieces(vectors, sample.sizes.rows) @ query
+    sizes = sample.sizes
+    total, norms = _sums(vectors, sizes.rows)
+    own = np.asarray(total @ query / norms, np.float32)
     others = sample.spans[[name != video_id for name in sample.video_ids]]
     if len(others) < LEAST_VIDEOS:
         return None

@@ -230,7 +230,8 @@ def test_bad_lines(tmp_path: Path) -> None:
 
 def test_it_loads_no_display_and_nothing_before_it_draws() -> None:
     code = (
-        "import sys; from pathlib import Path; from nightreel.search.picture import drawing as picture; from nightreel.search.picture.lines import Line; "
+        "import sys; from pathlib import Path; from nightreel.search.picture import drawing as picture; "
+        "from nightreel.search.picture.lines import Line; "
         "assert 'matplotlib' not in sys.modules; import numpy as np; x = np.arange(3.0); "
         "picture.draw(Path(sys.argv[1]), 'q', [Line('q', x, x + 1, x, [])], [], 3.0); "
         "print(sorted({'matplotlib.pyplot', 'tkinter', 'PyQt6'} & set(sys.modules)))"
