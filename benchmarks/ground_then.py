@@ -15,8 +15,8 @@ query's first moment by `find_moments`, and `in_order`, the best sequence of the
     adjacent    A's video ends where a true window of A does, and B's begins, right after it, where one of B does; 1 to 3 others
 
 `gap_cost`: in order with so many units of `standing` less for each minute between the moments. Of 400 tapes each, 0.02 finds 2
-points more where B follows at once and 1 to 4 less elsewhere, since it draws a moment's bounds towards the other moment; the
-right videos are found as often without. So gaps are free, and `--within` is for who knows better.
+points more where B follows at once, as many where it is replayed, and 2 to 5 less elsewhere, since it draws a moment's bounds
+towards the other moment; the right videos are found as often without. So gaps are free, and `--within` is for who knows better.
 
 `reversed`: AUROC of the best sequence's score, plain tapes against the same with the queries' videos in the other order.
 `three_hours`: milliseconds for three sentences in 10 800 segments (D = 384), and how many of them go into ordering.
