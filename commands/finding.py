@@ -131,7 +131,7 @@ def ground(
         print_json(_grounding_json(found, text, later))
     else:
         typer.echo(sequences_table(found, (text, *later)) if later else hits_table(found.moments))
-        say(found.notes)
+    say(found.notes)
     if plot is not None:
         from ..search.picture.plot import plot as draw
 

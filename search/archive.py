@@ -166,6 +166,7 @@ class Archive:
         Raises:
             UsageError: no such video, it has no features, or `within_s` is negative or has no `then`.
         """
+        self.store.refresh()
         row, later = self.store.find_video(video), as_texts(then)
         if within_s is not None and not later:
             raise UsageError(

@@ -10,8 +10,9 @@
    often luck, and the sum of all prefers what is long. The list follows, thinned.
 
 It does not know sound or words, nor whether the sentence happens in this video at all: some span always stands out of a curve,
-and scores compare within one query and one video only (`trust.py` knows more). Steps count seconds, so sampling may be
-irregular or have gaps. The answer is one contiguous span; an event that happens twice comes as two moments.
+and scores compare within one query and one video only (`trust.py` knows more). Steps count seconds (cuts: segments of the
+median length), so sampling may be irregular or have gaps. The answer is one contiguous span; an event that happens twice comes
+as two moments.
 
 Measured by benchmarks/ground_qvh.py (752 QVHighlights queries on caption embeddings), mAP / R1@.5 / R1@.7:
     150 s     35.1 / 52.7 / 36.2 from scores alone, 37.6 / 58.0 / 40.4 with features; tuned on one half of the uploads and
@@ -81,7 +82,7 @@ def find_moments(
         start_s, end_s: (T,) the segments, half-open seconds, in time order; gaps and overlaps are fine.
         features: (T, D) the segments' embeddings and
         query: (D,) the query's, of the same space: given both, scores are sharpened by feedback and steadied within shots.
-        top: at most how many moments.
+        top: at most how many moments. Above 35, more places of a long video are looked at, so the list may differ.
 
     Returns:
         At most `top` moments that start and end where segments do (overlapping ones: where they meet). None

@@ -53,7 +53,7 @@ class Grounding:
 
     A moment's confidence is the probability that the video shows what is asked, had right and wrong videos been equally likely
     before (`trust.py`); `no_match` is that the best is below 0.5. Where nothing is known of other footage, confidences are
-    None and `no_match` is False.
+    None and `no_match` is False, unless sentences were asked for in an order in which nothing comes.
 
     Attributes:
         video_id, path: which video.

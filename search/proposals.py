@@ -35,26 +35,29 @@ def maximal_segments(values: Floats) -> Pairs:
     right of it, and so on. Zeros at an end are never part of a segment. O(N).
 
     Source: Ruzzo and Tompa 1999, "A linear time algorithm for finding all maximal scoring subsequences",
-    algorithm of section 2. Their list search is a plain walk back here: linear only in practice, and short.
+    algorithm of section 2.
     """
     # Runs of one sign are joined first: a maximal segment never cuts one, and the Python loop gets short.
     sign = values > 0
     bounds = np.flatnonzero(np.diff(sign)) + 1
     edges = np.concatenate(([0], bounds, [len(values)]))
     totals = np.concatenate(([0.0], np.cumsum(values)))[edges]
-    found: list[tuple[int, int, float, float]] = []  # first, last, total before, total after
+    # First, last, total before, total after, and the nearest earlier one with a lower total before: walking those links and not
+    # the whole list is what makes it linear.
+    found: list[tuple[int, int, float, float, int]] = []
     for run in range(len(edges) - 1):
         if not sign[edges[run]]:
             continue
         first, last = int(edges[run]), int(edges[run + 1])
         before, after = float(totals[run]), float(totals[run + 1])
+        at = len(found) - 1
         while True:
-            at = len(found) - 1
             while at >= 0 and found[at][2] >= before:
-                at -= 1
+                at = found[at][4]
             if at < 0 or found[at][3] >= after:
-                found.append((first, last, before, after))
+                found.append((first, last, before, after, at))
                 break
-            first, _, before, _ = found[at]
+            first, _, before, _, link = found[at]
             del found[at:]
-    return np.array([(first, last) for first, last, _, _ in found], np.int64).reshape(-1, 2)
+            at = link
+    return np.array([one[:2] for one in found], np.int64).reshape(-1, 2)

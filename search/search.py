@@ -43,7 +43,6 @@ PEAK = 3
 SHORTLIST = 3  # videos looked into per result asked for ...
 SHORTLIST_LEAST = 20  # ... and at least
 MOMENTS_PER_VIDEO = 5  # among which a video's best is chosen
-CANDIDATES = 60  # moments of a video, at least, that may be answers; the same for all pages, or they would not fit
 POOL = 50  # hits among which diversity chooses, the same for all pages of them
 
 
@@ -247,10 +246,16 @@ def _best_moments(looks: list[tuple[Look, float]], query: Vector, top: int, held
     for one, confidence in sorted(looks, key=lambda pair: (-pair[0].bound, pair[0].video_id)):
         if len(out) == top and out[-1].score >= one.bound:
             break
-        for moment, score in _moments(one, query, max(CANDIDATES, 3 * top), held):  # overlaps fall away
+        for moment, score in _moments(one, query, _candidates(top), held):  # overlaps fall away
             out.append(Found(one.video_id, moment, score - one.penalty, confidence, _likeness(one, moment)))
         out = sorted(out, key=lambda hit: (-hit.score, hit.video_id, hit.moment.start_s))[:top]
     return out
+
+
+def _candidates(top: int) -> int:
+    """How many moments of a video may be answers: alike for all pages of `POOL` hits, or they would not fit, since places of a
+    long video that are looked at follow from it."""
+    return 3 * POOL * -(-top // POOL)
 
 
 def _none_missed(looks: list[Look], found: list[Found], top: int, wanted: int) -> bool:

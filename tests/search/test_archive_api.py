@@ -160,3 +160,9 @@ def test_parts_that_cancel_out_are_refused(colours: Any) -> None:
     opened.build_index()
     with pytest.raises(UsageError, match="cancel out"):
         opened.search("red", without=["red", "red"])
+
+
+def test_ground_sees_what_others_have_committed_since(colours: Any) -> None:
+    opened = Archive(colours.root)
+    colours.add("later.mp4", ["blue", "blue", "red", "red", "blue", "blue"])
+    assert opened.ground("later.mp4", "red").moments[0].start_s == 2.0

@@ -1,5 +1,7 @@
 """What grounding is made of: cells, smoothing, level sets and maximal segments, against naive versions."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -113,3 +115,26 @@ def test_messages_say_what_got_expected() -> None:
         make_curve([1, 2], [1, 0], [2, 1])
     with pytest.raises(ValueError, match=r"span 1 is \[1.0, 1.0\).*expected start_s < end_s"):
         make_curve([1, 2], [0, 1], [1, 1])
+
+
+def test_maximal_segments_of_a_falling_total_walk_no_list_twice() -> None:
+    """Totals that drift down made every run walk all earlier ones, 4 s for a day. Lines run are counted, not time."""
+    import sys
+
+    def lines(count: int) -> int:
+        values, run = np.where(np.arange(count) % 2 == 0, 1.0, -1.5), 0
+
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            nonlocal run
+            run += event == "line" and frame.f_code is maximal_segments.__code__
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            assert len(maximal_segments(values)) == count // 2
+        finally:
+            sys.settrace(before)
+        return run
+
+    assert lines(4000) < 2.2 * lines(2000)

@@ -147,3 +147,33 @@ def test_no_diversity_changes_nothing(copies: Archive) -> None:
 def test_a_diversity_out_of_range_is_refused(copies: Archive, diversity: float) -> None:
     with pytest.raises(UsageError, match=r"--diverse .*: expected 0 \(the best\) to 1"):
         copies.search("red", diversity=diversity)
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Videos of half an hour, of which only some windows are looked at; a quarter of the seconds is bright."""
+    archives = sys.modules["archives"]
+    made = archives.MadeArchive(tmp_path_factory.mktemp("tapes") / "a.reel", "rand", dim=DIM, has_text=False)
+    rng = np.random.default_rng(1)
+    for n in range(3):
+        scenes = np.repeat(rng.normal(size=(60, DIM)), 30, axis=0)
+        luma = np.repeat(rng.integers(0, 255, 60), 30)
+        made.add(f"{n}.mp4", unit(scenes + 2 * rng.normal(size=scenes.shape)), quality={"luma": luma})
+    build_index(made.store, "rand")
+    made.queries = unit(rng.normal(size=(4, DIM)))
+    return made
+
+
+def test_pages_of_long_videos_fit_together(tape: Any) -> None:
+    index = open_index(tape.store, "rand")
+    for query in tape.queries:
+        most = spans(tape.store, index, query, 40, by="moment")
+        assert spans(tape.store, index, query, 10, by="moment") == most[:10]
+        assert spans(tape.store, index, query, 20, by="moment") == most[:20]
+
+
+@pytest.mark.parametrize("limit", [60, 120, 200])
+def test_long_videos_with_most_of_them_left_out(tape: Any, limit: int) -> None:
+    """What `--where` leaves out is a gap; there was a window in every large one, and nothing in it."""
+    hits = Archive(tape.store.root).search(like="0.mp4@100-110", where=f"luma > {limit}", top=10)
+    assert len(hits) == 10

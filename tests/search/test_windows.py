@@ -103,3 +103,17 @@ def test_the_answer_does_not_depend_on_the_length_of_the_tape(minutes: int, with
         best = find_moments(rows @ vector, start, start + 1, **more)[0]  # type: ignore[arg-type]
         hits.append(iou(best, Moment(at, at + 20, 0.0)))
     assert np.mean(hits) > 0.85
+
+
+@pytest.mark.parametrize("gap_s", [5, 20, 80, 300, 3600])
+def test_a_gap_is_no_place_to_look_at(gap_s: int) -> None:
+    """A window of nothing but a gap had no features to be sharpened by."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        start = np.arange(300.0)
+        start[150:] += gap_s
+        rows, query = rng.normal(size=(300, 16)), rng.normal(size=16)
+        found = find_moments(rows @ query, start, start + 1, features=rows, query=query)
+        assert found
+        curve = make_curve(rows @ query, start, start + 1)
+        assert all(curve.seen[a:b].any() for a, b in windows_of(curve))
