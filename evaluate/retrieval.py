@@ -165,7 +165,10 @@ def as_mask(positives: Positives, shape: tuple[int, ...]) -> Mask:
 
 
 def dual_softmax(similarity: npt.ArrayLike, temperature: float = 100.0) -> npt.NDArray[np.floating]:
-    """(Q, V) scores times their softmax over the *queries* of each video (CAMoE, Cheng 2021).
+    """(Q, V) the logarithm of scores times their softmax over the *queries* of each video (CAMoE, Cheng 2021).
+
+    The logarithm ranks as the product does, and does not become 0 where scores run far (logits, say): there the product is 0
+    for most pairs, right ones too, and ties rank last. -inf is the logarithm of a score of 0.
 
     A trick of leaderboards, not of search: it looks at all other queries of the test set, and gains because each video is the
     answer to about one of them. A user asks one sentence at a time. So figures from it stand under the name `dual_softmax`,
@@ -187,9 +190,10 @@ def dual_softmax(similarity: npt.ArrayLike, temperature: float = 100.0) -> npt.N
     prior = np.array(scores, np.result_type(scores.dtype, np.float32))
     prior -= prior.max(axis=0)
     prior *= temperature
-    np.exp(prior, out=prior)
-    prior /= prior.sum(axis=0)
-    prior *= scores - min(scores.min(), 0)
+    prior -= np.log(np.exp(prior).sum(axis=0))
+    shifted = scores - min(scores.min(), 0)
+    with np.errstate(divide="ignore"):
+        prior += np.log(shifted, out=shifted) if np.issubdtype(shifted.dtype, np.floating) else np.log(shifted)
     return prior
 
 

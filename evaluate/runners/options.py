@@ -71,6 +71,10 @@ def load_array(path: Path) -> npt.NDArray[Any]:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise UsageError(f"no such file: {path}; expected an array that numpy.save wrote") from error
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}); expected an array that numpy.save wrote"
+        ) from error
     except (ValueError, EOFError) as error:
         why = "" if "pickle" in str(error) else f" ({error})"  # numpy takes any other file for one
         raise UsageError(f"{path} is not a numpy array of numbers{why}; write it with numpy.save") from error
