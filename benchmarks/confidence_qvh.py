@@ -21,13 +21,14 @@ are fixed.
 import argparse
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _material import about, say
 from _qvh import CLIP_S, DATA, Case, Films, films, halves, load, source_of
+from nightreel.evaluate.bootstrap import interval_of
+from nightreel.evaluate.retrieval import auroc
 from nightreel.search.trust import LIFT, SAMPLE, Sample, confidence, sizes_for, trust
 
 OTHERS, BOOTSTRAPS, BINS = 20, 500, 10
@@ -48,13 +49,6 @@ def standing(sample: Sample, name: str, vectors: np.ndarray, query: np.ndarray) 
     known = trust(sample, name, vectors, query)
     assert known is not None
     return known.z, known.stretches, float(known.scores.max())
-
-
-def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
-    """The chance that a positive is above a negative; ties count half."""
-    ordered = np.sort(negative)
-    below = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right")
-    return float(below.mean() / (2 * len(negative)))
 
 
 def confidences(pairs: Pairs, lift: float = LIFT) -> np.ndarray:
@@ -135,18 +129,6 @@ def few(of: Films, cases: list[Case], videos: int) -> tuple[Pairs, Pairs]:
     return np.array(right), np.array(wrong)
 
 
-def interval(cases: list[Case], right: np.ndarray, wrong: np.ndarray, of: Callable[..., float]) -> list[float]:
-    """95 % of a figure of (Q,) and (Q, N) values, by bootstrap over uploads."""
-    rows: dict[str, list[int]] = {}
-    for row, case in enumerate(cases):
-        rows.setdefault(case.source, []).append(row)
-    groups, rng, out = list(rows.values()), np.random.default_rng(0), []
-    for _ in range(BOOTSTRAPS):
-        picked = np.concatenate([groups[i] for i in rng.integers(0, len(groups), len(groups))])
-        out.append(of(right[picked], wrong[picked].reshape(-1)))
-    return np.quantile(out, [0.025, 0.975]).round(4).tolist()
-
-
 def fitted(right: Pairs, wrong: Pairs) -> float:
     """The lift of highest likelihood, right and wrong weighing the same."""
 
@@ -209,6 +191,12 @@ def main() -> None:
     ms = 1000 * (time.perf_counter() - began) / wrong[..., 0].size
     yes, no = confidences(right), confidences(wrong)
     draws = [auroc(yes, no[:, i]) for i in range(OTHERS)]
+    spread = interval_of(
+        lambda rows: auroc(yes[rows], no[rows].reshape(-1)),
+        len(cases),
+        [case.source for case in cases],
+        samples=BOOTSTRAPS,
+    )
     out: dict[str, Any] = {
         **about(),
         "queries": len(cases),
@@ -216,7 +204,7 @@ def main() -> None:
         "ms_per_query": round(ms, 2),
         "own_or_random": {
             **summary(yes, no.reshape(-1)),
-            "auroc_95": interval(cases, yes, no, auroc),
+            "auroc_95": [round(bound, 4) for bound in (spread.low, spread.high)],
             "auroc_of_draws": [round(min(draws), 4), round(max(draws), 4)],
             "raw": round(auroc(right[:, 2], wrong[..., 2].reshape(-1)), 4),
         },

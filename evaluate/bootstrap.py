@@ -23,6 +23,7 @@ from ..extract.errors import UsageError
 Values: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.int64]
 
+LEVEL = 0.95  # of intervals
 BLOCK = 4_000_000  # values drawn in one step
 
 
@@ -38,7 +39,7 @@ def interval(
     values: npt.ArrayLike,
     groups: npt.ArrayLike | None = None,
     *,
-    level: float = 0.95,
+    level: float = LEVEL,
     samples: int = 2000,
     seed: int = 0,
 ) -> Interval:
@@ -75,7 +76,7 @@ def interval(
 
 
 def intervals(
-    columns: Mapping[str, npt.ArrayLike], groups: npt.ArrayLike | None = None, *, level: float = 0.95, seed: int = 0
+    columns: Mapping[str, npt.ArrayLike], groups: npt.ArrayLike | None = None, *, level: float = LEVEL, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """Name -> (low, high) of the means of several columns (Q,) of the same queries, drawn together.
 
@@ -92,7 +93,7 @@ def paired(
     b: npt.ArrayLike,
     groups: npt.ArrayLike | None = None,
     *,
-    level: float = 0.95,
+    level: float = LEVEL,
     samples: int = 2000,
     seed: int = 0,
 ) -> Interval:
@@ -112,7 +113,7 @@ def interval_of(
     count: int,
     groups: npt.ArrayLike | None = None,
     *,
-    level: float = 0.95,
+    level: float = LEVEL,
     samples: int = 2000,
     seed: int = 0,
 ) -> Interval:

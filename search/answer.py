@@ -19,7 +19,7 @@ import numpy as np
 from ..extract.errors import UsageError
 from ..extract.videos import VideoRow
 from ..index.choose import sees_clips
-from .curve import cells
+from .curve import middles
 from .features import Features
 from .query import Query, as_texts, weighed
 from .search import ALL, Held, Hit, search
@@ -145,8 +145,8 @@ def _by_largest(hits: Sequence[Hit], scan: Scan, skip: int) -> list[Hit]:
     scored = []
     for hit in hits:
         for batch in values_of[hit.video_id]:  # one, since a video's segments stand in one file
-            left, right = cells(batch.start_s, batch.end_s)
-            inside = ((left + right) / 2 >= hit.start_s) & ((left + right) / 2 < hit.end_s)
+            middle_s = middles(batch.start_s, batch.end_s)
+            inside = (middle_s >= hit.start_s) & (middle_s < hit.end_s)
             if batch.value is not None and inside.any():
                 scored.append(replace(hit, score=float(batch.value[inside].max())))
     scored.sort(key=lambda hit: -hit.score)

@@ -88,6 +88,12 @@ def cells(start_s: Floats, end_s: Floats) -> tuple[Floats, Floats]:
     return left, right
 
 
+def middles(start_s: Floats, end_s: Floats) -> Floats:
+    """(T,) the middle of each span's share of the time (`cells`): a span is in a moment if that is, not if it laps into it."""
+    left, right = cells(start_s, end_s)
+    return (left + right) / 2
+
+
 def smooth(curve: Curve, sigma_s: float) -> Floats:
     """(N,) the curve convolved with a near-Gaussian of `sigma_s` seconds, at the middle of each cell.
 

@@ -131,9 +131,8 @@ def rank(curve: Curve, features: npt.NDArray[Any] | None, top: int, tuning: Tuni
     # follows is better ordered by excess mass. Segments stand first in `pairs`.
     candidates = pairs[: sum(map(len, segments))]
     best, whole = _best_seconds(curve, candidates, bar, tuning.best_s), _excess(curve, candidates, bar, 0.0)
-    first_answer = np.lexsort((-np.arange(len(best)), whole, best))[
-        -1
-    ]  # of equal ones the one with more, then the earlier
+    # Of equal ones the one with more in all, then the earlier.
+    first_answer = np.lexsort((-np.arange(len(best)), whole, best))[-1]
     excess[first_answer] = np.nextafter(excess.max(), np.inf)
     kept = suppress(spans, excess, tuning.overlap, top)
     return [Moment(float(spans[i, 0]), float(spans[i, 1]), float(excess[i])) for i in kept]

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from ..extract.errors import UsageError
 from ..extract.segment import Segments
 from ..extract.videos import VideoRow
-from .curve import cells
+from .curve import middles
 from .features import Features
+from .ground import find_moments
 from .moment import Moment
-from .search import Hit, moments_in
+from .search import Hit
 from .trust import trust
 
 NO_MATCH_BELOW = 0.5
@@ -82,11 +83,12 @@ def ground_video(
     """
     segments = stored(features, row)
     vectors = segments.embedding.astype(np.float32)
-    found = moments_in(vectors, segments.start_s, segments.end_s, query, top)
+    scores = vectors @ query
+    found = find_moments(scores, segments.start_s, segments.end_s, features=vectors, query=query, top=top)
     hits = hits_of(features, row, query, found, segments, vectors)
     notes = ("No match: the best moment fits no better than what other videos of the archive show.",)
     no_match = is_no_match(hits[0].confidence)
-    curve = ScoreCurve(text, segments.start_s, segments.end_s, vectors @ query)
+    curve = ScoreCurve(text, segments.start_s, segments.end_s, scores)
     return Grounding(row.video_id, row.path, hits, no_match, notes=notes if no_match else (), curves=(curve,))
 
 
@@ -115,21 +117,20 @@ def hits_of(
     features: Features,
     row: VideoRow,
     query: npt.NDArray[np.float32],
-    found: Sequence[tuple[Moment, float]],
+    found: Sequence[Moment],
     segments: Segments,
     vectors: npt.NDArray[np.float32],
 ) -> list[Hit]:
     """Moments of one sentence, the best first, as hits with their confidence; None where nothing is known.
 
     Args:
-        found: as of `moments_in`.    segments: the video's, and their `vectors` (T, D) in float32.
+        found: as of `find_moments`.    segments: the video's, and their `vectors` (T, D) in float32.
     """
     known = trust(features.sample, row.video_id, vectors, query)
-    left, right = cells(segments.start_s, segments.end_s)
-    middle = (left + right) / 2
-    spans = [(int(np.searchsorted(middle, m.start_s)), int(np.searchsorted(middle, m.end_s))) for m, _ in found]
+    middle_s = middles(segments.start_s, segments.end_s)
+    spans = [(int(np.searchsorted(middle_s, m.start_s)), int(np.searchsorted(middle_s, m.end_s))) for m in found]
     confidences = [None] * len(found) if known is None else known.of_moments(spans)
     return [
         Hit(rank, row.video_id, row.path, m.start_s, m.end_s, m.score, confidence)
-        for rank, ((m, _), confidence) in enumerate(zip(found, confidences, strict=True), 1)
+        for rank, (m, confidence) in enumerate(zip(found, confidences, strict=True), 1)
     ]

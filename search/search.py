@@ -29,7 +29,7 @@ from ..extract.store import Store
 from ..index.levels import pooled, windows
 from ..index.open import VectorIndex
 from ..index.score import level_scores, video_score
-from .curve import GAP_S, cells
+from .curve import GAP_S, cells, middles
 from .diverse import diverse
 from .ground import find_moments
 from .moment import Moment, nms
@@ -101,7 +101,8 @@ def moments_in(
     moments = find_moments(scores, start_s, end_s, features=vectors, query=query, top=top)
     if cut_at_gaps:
         moments = list(dict.fromkeys(piece for moment in moments for piece in pieces(moment, start_s, end_s)))
-    return [(m, peak_score(scores, start_s, end_s, m)) for m in moments]
+    middle_s = middles(start_s, end_s)
+    return [(m, peak_score(scores, middle_s, m)) for m in moments]
 
 
 def pieces(moment: Moment, start_s: Seconds, end_s: Seconds) -> list[Moment]:
@@ -119,12 +120,9 @@ def disjoint(moments: list[tuple[Moment, float]]) -> list[tuple[Moment, float]]:
     return [(moment, score) for moment, score in moments if moment in kept]
 
 
-def peak_score(scores: Vector, start_s: Seconds, end_s: Seconds, moment: Moment) -> float:
-    """Mean of the `PEAK` best scores of the segments in a moment: those whose own share of the time (`cells`) is, so that a
-    clip which only laps into it does not count."""
-    left, right = cells(start_s, end_s)
-    middle = (left + right) / 2
-    inside = (middle >= moment.start_s) & (middle < moment.end_s)
+def peak_score(scores: Vector, middle_s: Seconds, moment: Moment) -> float:
+    """Mean of the `PEAK` best scores of the segments in a moment: those whose middle (`middles`) is."""
+    inside = (middle_s >= moment.start_s) & (middle_s < moment.end_s)
     return float(np.sort(scores[inside])[-PEAK:].mean())
 
 

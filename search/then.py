@@ -50,7 +50,7 @@ def ground_in_order(
         # The sentence's own best goes along: it says whether the sentence fails or only the order does.
         moments = dict.fromkeys([candidates[place][0], *(moments[place] for moments in sequences)])
         ranked = sorted(moments, key=lambda moment: -moment.score)
-        found = hits_of(features, row, query, [(moment, moment.score) for moment in ranked], segments, vectors)
+        found = hits_of(features, row, query, ranked, segments, vectors)
         by_moment = dict(zip(ranked, found, strict=True))
         best.append(by_moment[candidates[place][0]].confidence)
         hits.append(by_moment)

@@ -17,9 +17,8 @@ from .curve import Curve, Floats
 from .proposals import Pairs, maximal_segments
 
 Window = tuple[int, int]  # cells [first, last)
-SEGMENT_MARGIN = (
-    0.2  # of the margin: background around a long event. A whole margin costs 2 points of R1@0.5 at an hour
-)
+# Of the margin: background around a long event. A whole margin costs 2 points of R1@0.5 at an hour.
+SEGMENT_MARGIN = 0.2
 
 
 def windows(curve: Curve, smoothed: Floats, bar: float, most: int, margin_s: float) -> list[Window]:

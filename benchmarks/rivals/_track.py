@@ -22,9 +22,14 @@ class Track:
     values: Floats
     edges: Floats
 
+    @property
+    def step_s(self) -> float:
+        """What a sample lasts, in the middle."""
+        return float(np.median(np.diff(self.edges)))
+
     def samples(self, seconds: float, at_least: int = 1) -> int:
         """How many samples last so long."""
-        return max(at_least, round(seconds / float(np.median(np.diff(self.edges)))))
+        return max(at_least, round(seconds / self.step_s))
 
 
 def track(scores: npt.ArrayLike, start_s: npt.ArrayLike, end_s: npt.ArrayLike) -> Track:

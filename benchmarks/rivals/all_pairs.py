@@ -27,7 +27,7 @@ def propose(
 ) -> Floats:
     """(P, 3) spans of at most `longest_s`. O(T longest)."""
     on = track(scores, start_s, end_s)
-    values = smoothed(standardised(on.values), sigma_s / float(np.median(np.diff(on.edges))))
+    values = smoothed(standardised(on.values), sigma_s / on.step_s)
     pairs = windows(len(values), np.arange(1, min(on.samples(longest_s), len(values)) + 1))
     return listed(on, pairs, contrast(values, pairs) * (pairs[:, 1] - pairs[:, 0]) ** power, overlap)
 

@@ -6,7 +6,6 @@ Source: level sets as in `level_sets.py`, the score of `all_pairs.py`; one of th
 from itertools import product
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ._track import Floats, contrast, listed, smoothed, standardised, track
@@ -28,7 +27,7 @@ def propose(
     """(P, 3) components."""
     on = track(scores, start_s, end_s)
     z = standardised(on.values)
-    pairs = components(smoothed(z, sigma_s / float(np.median(np.diff(on.edges)))), levels)
+    pairs = components(smoothed(z, sigma_s / on.step_s), levels)
     return listed(on, pairs, contrast(z, pairs) * (pairs[:, 1] - pairs[:, 0]) ** power, overlap)
 
 

@@ -38,7 +38,7 @@ def propose(
     """
     on = track(scores, start_s, end_s)
     z = standardised(on.values)
-    pairs = components(smoothed(z, sigma_s / float(np.median(np.diff(on.edges)))), levels)
+    pairs = components(smoothed(z, sigma_s / on.step_s), levels)
     doublings = float(np.log2((on.edges[-1] - on.edges[0]) / REFERENCE_S))
     c0 = max(0.0, background + per_doubling * doublings)
     mass = totals((z - c0) * np.diff(on.edges), pairs) / np.diff(on.edges[pairs])[:, 0] ** (1 - power)

@@ -29,7 +29,7 @@ def propose(
         bar: in standard deviations, what a sample must exceed to add to a sum.
     """
     on = track(scores, start_s, end_s)
-    values = smoothed(standardised(on.values), sigma_s / float(np.median(np.diff(on.edges)))) - bar
+    values = smoothed(standardised(on.values), sigma_s / on.step_s) - bar
     pairs = maximal(values)
     return listed(on, pairs, totals(values, pairs))
 

@@ -56,8 +56,7 @@ def propose(
         on, pairs, inside / (pairs[:, 1] - pairs[:, 0]) - (values.sum() - inside) / np.maximum(rest, 1), overlap
     )
     if dynamic:
-        step_s = float(np.median(np.diff(on.edges)))
-        began = rise_began(smoothed(values, SMOOTH_S / step_s), above, 3 * step_s * RISE_PER_S)
+        began = rise_began(smoothed(values, SMOOTH_S / on.step_s), above, 3 * on.step_s * RISE_PER_S)
         found[:, 0] = on.edges[began[np.searchsorted(on.edges, found[:, 0])]]
     return found
 

@@ -22,13 +22,11 @@ from ...extract.segment import Labels
 from ...extract.store import Store
 from ...index.choose import encoders_with_features, require_encoder
 from ...search.archive import slug_of
-from ..bootstrap import intervals
+from ..bootstrap import LEVEL, intervals
 from ..classification import Values, average_views, classification_metrics, label_ranks, per_class
 from ..records import Dataset
 from ..splits import source_of
 from .videos import left_out, match_videos, require
-
-LEVEL = 0.95
 
 
 def labelling_encoder(store: Store, asked: str | None = None) -> tuple[str, Fingerprint]:
@@ -66,9 +64,9 @@ def evaluate_store(
     rows, owners = _stored(store, slug, set(order))
     right = [plain(record.label) for record in kept.labelled]
     known = [plain(name) for name in dataset.classes] or sorted(set(right))
-    said = sorted({plain(name) for labels in rows for name, _ in labels} - set(known))
-    classes = [*known, *said]
-    _check_known(known, {plain(name) for labels in rows for name, _ in labels}, slug)
+    said = {plain(name) for labels in rows for name, _ in labels}
+    _check_known(known, said, slug)
+    classes = [*known, *sorted(said - set(known))]
     names, means = average_views(_table(rows, classes), owners)
     at = {str(name): row for row, name in enumerate(names)}
     number = {name: i for i, name in enumerate(classes)}

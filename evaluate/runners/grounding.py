@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from ...search.archive import Archive
 from ...search.curve import cells
+from ...search.ground import find_moments
 from ...search.grounding import stored
-from ...search.search import moments_in
+from ...search.moment import Moment
 from ..grounding import AP_TOP
 from ..highlights import CLIP_S
 from ..records import Dataset
@@ -53,13 +54,16 @@ def evaluate_archive(
         footage = segments.embedding.astype(np.float32)
         for row in rows:
             query = kept.queries[row]
-            windows = _windows(footage, segments.start_s, segments.end_s, vectors[row])
-            saliency = _saliency(footage @ vectors[row], segments.start_s, segments.end_s, query.duration_s)
+            scores = footage @ vectors[row]
+            found_moments = find_moments(
+                scores, segments.start_s, segments.end_s, features=footage, query=vectors[row], top=AP_TOP
+            )
+            saliency = _saliency(scores, segments.start_s, segments.end_s, query.duration_s)
             predicted[row] = {
                 "qid": query.query_id,
                 "query": query.text,
                 "vid": name,
-                "pred_relevant_windows": windows,
+                "pred_relevant_windows": [_window(moment) for moment in found_moments],
                 "pred_saliency_scores": saliency,
             }
     predictions = [predicted[row] for row in range(len(kept.queries))]
@@ -85,15 +89,9 @@ def cut_to_length(dataset: Dataset, durations_s: Mapping[str, float | None]) -> 
     return replace(dataset, queries=tuple(queries)), cut
 
 
-def _windows(
-    footage: npt.NDArray[np.float32],
-    start_s: npt.NDArray[np.float64],
-    end_s: npt.NDArray[np.float64],
-    query: npt.NDArray[np.float32],
-) -> list[list[float]]:
-    """[start_s, end_s, score] of the best moments, best first, as a file holds them."""
-    moments = [moment for moment, _ in moments_in(footage, start_s, end_s, query, AP_TOP)]
-    return [[round(m.start_s, 3), round(m.end_s, 3), round(m.score, 4)] for m in moments]
+def _window(moment: Moment) -> list[float]:
+    """[start_s, end_s, score] as a file holds them."""
+    return [round(moment.start_s, 3), round(moment.end_s, 3), round(moment.score, 4)]
 
 
 def _saliency(

@@ -19,7 +19,7 @@ import numpy as np
 
 from ...extract.errors import UsageError
 from ...extract.files import json_text, write_atomic
-from ..bootstrap import intervals
+from ..bootstrap import LEVEL, intervals
 from ..grounding import AP_TOP, Values, best_ious, grounding_metrics, per_query
 from ..highlights import by_query, by_score, check_answered, qvhighlights_metrics, windows_of
 from ..readers.files import read_jsonl
@@ -29,7 +29,6 @@ from ..splits import source_of
 QVHIGHLIGHTS = "qvhighlights"
 THRESHOLDS = {"tacos": (0.1, 0.3, 0.5, 0.7)}  # of IoU, as papers print them
 USUAL = (0.3, 0.5, 0.7)
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)

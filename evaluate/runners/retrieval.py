@@ -19,7 +19,7 @@ from ...index.open import VectorIndex
 from ...index.score import level_scores, video_score
 from ...search.archive import Archive
 from ...search.curve import cells
-from ..bootstrap import interval_of, intervals
+from ..bootstrap import LEVEL, interval_of, intervals
 from ..records import Dataset
 from ..retrieval import RECALLS, Positives, Ranks, as_mask, dual_softmax, ranks, summary, video_to_text_ranks
 from ..splits import source_of
@@ -28,7 +28,6 @@ from .videos import embed_captions, left_out, match_videos, require
 Floats = npt.NDArray[np.float32]
 
 BLOCK = 4_000_000  # scores of one video's segments in one step
-LEVEL = 0.95
 
 
 def evaluate_archive(

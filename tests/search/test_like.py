@@ -10,6 +10,7 @@ from nightreel import Archive
 from nightreel.extract.errors import IndexMissing, UsageError
 from nightreel.index.choose import choose_motion_encoder, sees_clips
 from nightreel.search.answer import Question
+from nightreel.search.curve import middles
 from nightreel.search.moment import Moment
 from nightreel.search.search import moments_in, peak_score, pieces
 
@@ -189,9 +190,9 @@ def test_the_score_of_a_moment_is_that_of_the_clips_whose_share_is_in_it(reel: R
     video = reel("mae", "videomae:x").add("a.mp4", np.stack([STAND, JUMP]), 4.0, length_s=8.0)  # [0, 8) [4, 8)
     segments = reel.store.segments_of("mae", video)
     scores = np.array([0, 1], np.float32)
-    assert peak_score(scores, segments.start_s, segments.end_s, Moment(6, 8, 1)) == 1
-    assert peak_score(scores, segments.start_s, segments.end_s, Moment(0, 6, 1)) == 0
-    assert peak_score(scores, segments.start_s, segments.end_s, Moment(0, 8, 1)) == 0.5
+    assert peak_score(scores, middles(segments.start_s, segments.end_s), Moment(6, 8, 1)) == 1
+    assert peak_score(scores, middles(segments.start_s, segments.end_s), Moment(0, 6, 1)) == 0
+    assert peak_score(scores, middles(segments.start_s, segments.end_s), Moment(0, 8, 1)) == 0.5
 
 
 def test_pieces_of_a_moment_are_what_segments_cover(reel: Reel) -> None:

@@ -8,6 +8,7 @@ import pytest
 from nightreel.extract.encoders.toy import ToyEncoder
 from nightreel.index.build import build_index
 from nightreel.index.open import open_index
+from nightreel.search.curve import middles
 from nightreel.search.moment import Moment
 from nightreel.search.search import disjoint, peak_score, search
 
@@ -116,8 +117,8 @@ def test_the_shortlist_is_the_best_videos_in_order(make_archive: Any) -> None:
 def test_a_peak_is_the_mean_of_the_best_three_inside(colours: Any) -> None:
     segments = colours.store.segments_of("toy", colours.store.find_video("mixed").video_id)
     scores = np.array([9, 0.1, 0.5, 0.4, 0.3, 9], np.float32)
-    assert peak_score(scores, segments.start_s, segments.end_s, Moment(1, 5, 0)) == pytest.approx(0.4)
-    assert peak_score(scores, segments.start_s, segments.end_s, Moment(1, 2, 0)) == pytest.approx(0.1)
+    assert peak_score(scores, middles(segments.start_s, segments.end_s), Moment(1, 5, 0)) == pytest.approx(0.4)
+    assert peak_score(scores, middles(segments.start_s, segments.end_s), Moment(1, 2, 0)) == pytest.approx(0.1)
 
 
 def test_disjoint_keeps_the_better_of_two_that_overlap() -> None:

@@ -33,10 +33,10 @@ def archive(make_archive: Any) -> Archive:
 def sure_of_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     """A moment's confidence is its inner product here: what follows from confidences is tested, not they."""
 
-    def hits(_: Any, row: VideoRow, query: Any, found: list[tuple[Moment, float]], __: Any, vectors: Any) -> list[Hit]:
+    def hits(_: Any, row: VideoRow, query: Any, found: list[Moment], __: Any, vectors: Any) -> list[Hit]:
         scores = vectors @ query
-        seen = [scores[int(moment.start_s) : int(moment.end_s)].max() for moment, _ in found]
-        spans = [(moment.start_s, moment.end_s, moment.score) for moment, _ in found]
+        seen = [scores[int(moment.start_s) : int(moment.end_s)].max() for moment in found]
+        spans = [(moment.start_s, moment.end_s, moment.score) for moment in found]
         return [Hit(i, row.video_id, row.path, *spans[i], float(sure)) for i, sure in enumerate(seen)]
 
     monkeypatch.setattr("nightreel.search.then.hits_of", hits)
