@@ -133,7 +133,7 @@ def overtaken(commits: Iterable[Commit]) -> dict[str, set[str]]:
 def id_behind(commit_id: str) -> str:
     """A commit id just behind another: before all that a process makes that has seen it, as those have a later first part.
 
-    The steps are random, so that two processes hardly ever take the same; if they do, one copy of the same rows is lost.
+    The steps are random, so that two processes hardly ever take the same at the same time; one process looks what is taken.
     """
     return f"{int(commit_id, 16) + 1 + random.randrange(1 << 12):024x}"
 
@@ -154,8 +154,12 @@ def _rewrite(store: Store, file: DataFile, keep: list[str], named_by: str, done:
             "Run `nightreel verify` to see all damage; restore the file from a backup, or extract again."
         )
     new = write_data(store.root, rewritten_name(file), file.table, groups, keep)
+    commits = store.root / "commits"
+    new_id = id_behind(named_by)
+    while (commits / f"{new_id}.json").exists():  # of another file of this commit: the steps of `id_behind` are few
+        new_id = id_behind(named_by)
     # If this raises, the new file stays, for the commit may have got its name all the same; else it is swept later.
-    write_commit(store.root / "commits", Commit(id_behind(named_by), utc_now(), (new,)))
+    write_commit(commits, Commit(new_id, utc_now(), (new,)))
     done.files_rewritten += 1
     done.bytes_freed -= new.bytes
 

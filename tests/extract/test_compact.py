@@ -137,6 +137,15 @@ def test_a_worked_example(three: Any) -> None:
     assert len(parquet(three.root)) == 4
 
 
+def test_two_files_of_one_commit_never_share_the_commit_that_rewrites_them(three: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    remove_videos(three.store, ["a"])
+    before, steps = content(three.root), iter([7, 7, 7, 8])
+    monkeypatch.setattr(module.random, "randrange", lambda _: next(steps))
+    assert compact(three.store, now=True).files_rewritten == 2
+    assert content(three.root) == before
+    assert next(steps, None) is None
+
+
 def test_the_grace_counts_from_when_rows_were_replaced_not_from_when_they_were_written(three: Any) -> None:
     age(three.root)
     remove_videos(three.store, ["d"])

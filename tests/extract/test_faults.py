@@ -362,23 +362,26 @@ def test_decoding_processes_killed_at_random_cost_only_their_videos(tmp_path: Pa
     names = [f"{number:02}" for number in range(16)]
     for name in names:
         copy_of(film, videos / f"{name}.mp4")
-    stop, kills, chance = threading.Event(), [], random.Random(3)
+    kills: list[int] = []
+    chance = random.Random(3)
 
-    def kill_some() -> None:
+    def kill_some(stop: threading.Event) -> None:
         while not stop.wait(chance.uniform(0.02, 0.3)):
             for pid in decoders(os.getpid())[:1]:
                 with suppress(ProcessLookupError):  # it has just ended
                     os.kill(pid, signal.SIGKILL)
                     kills.append(pid)
 
-    killer = threading.Thread(target=kill_some)
-    killer.start()
-    try:
-        report = run(videos, archive, "pyav", "pyav", workers=2)
-    finally:
-        stop.set()
-        killer.join()
-    assert len(kills) >= 3
+    while len(kills) < 3:  # a run is short; on a busy machine hardly anything may be killed in one
+        shutil.rmtree(archive, ignore_errors=True)
+        stop = threading.Event()
+        killer = threading.Thread(target=kill_some, args=(stop,))
+        killer.start()
+        try:
+            report = run(videos, archive, "pyav", "pyav", workers=2)
+        finally:
+            stop.set()
+            killer.join()
     assert report.done + report.partial + report.failed == len(names)
     assert {failure["error_kind"] for failure in report.failures} <= {"out_of_memory"}
     assert verify(Store.open(archive)).problems == []
