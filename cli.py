@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from .commands import evaluating, finding, keeping, making, trying
+from .commands import evaluating, finding, finetuning, keeping, making, pretraining, probing, trying
 
 app = typer.Typer(
     name="nightreel",
@@ -20,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (making, finding, evaluating, keeping, trying):
+for commands in (making, finding, finetuning, probing, pretraining, evaluating, keeping, trying):
     app.add_typer(commands.app)
 
 

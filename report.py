@@ -187,7 +187,7 @@ def info_text(info: dict[str, Any]) -> str:
     for slug, e in info["encoders"].items():
         lines.append(
             f"features {slug}: {e['segments']} segments of {e['videos']} videos, D = {e['dim']}, "
-            f"{e['bytes'] / 1e6:.1f} MB, {_sampling(e['sampling'])}, licence {e['licence']}"
+            f"{e['bytes'] / 1e6:.1f} MB, {_sampling(e['sampling'])}, licence {e['licence']}{_lineage(info, e['head'])}"
         )
     for name, i in info["indexes"].items():
         missing = i["missing_videos"]
@@ -200,6 +200,13 @@ def info_text(info: dict[str, Any]) -> str:
             f"recall@10 {i['recall_at_10']} of {i['recall_asked']:g} asked, {i['latency_ms_p50']} ms per query{stale}"
         )
     return "\n".join(lines)
+
+
+def _lineage(info: dict[str, Any], head: dict[str, Any] | None) -> str:
+    if head is None:
+        return ""
+    used = info["heads_in_use"].get(head["base"]) == head["name"]
+    return f"; head {head['name']} over {head['base']}, {'in use' if used else 'not in use'}"
 
 
 def _sampling(plan: dict[str, Any]) -> str:

@@ -91,6 +91,12 @@ def extract(
 def index(
     archive: ArchiveDir,
     encoder: EncoderOption = None,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Use this trained head from now on (see `nightreel finetune`); `none` for none."
+        ),
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(metavar="SIZE", help="What the index may take, for example 500MB. [default: as before, else 4GB]"),
@@ -109,13 +115,22 @@ def index(
     --recall on queries that are not in it, and what it finds and how fast it is are measured. Another --memory or --recall
     builds it anew. Odd sentences ("a tench and a space bar") are embedded once, to know what a query finds by chance; that
     needs the encoder's weights.
+
+    With --head the features go through a head or adapter that `finetune` trained; `search`, `ground` and `evaluate` then use
+    these instead of its encoder's, and later runs of `index` keep them up to date.
     """
+    from ..extract.errors import UsageError
     from ..index.build import Settings
     from ..report import index_json, index_line, index_progress
     from ..search.archive import Archive
 
+    if head is not None and encoder is not None:
+        raise UsageError("--head NAME says which features already; leave --encoder out.")
     with index_progress() as on_progress:
-        built = Archive(archive, encoder, device).build_indexes(Settings(memory, recall, device), on_progress)
+        ours = Archive(archive, encoder, device)
+        if head is not None:
+            ours.use_head(head, on_progress)
+        built = ours.build_indexes(Settings(memory, recall, device), on_progress)
     if json:
         shown = [index_json(result) for result in built]
         print_json(shown[0] if len(shown) == 1 else {"indexes": shown})

@@ -155,5 +155,8 @@ def make_films(folder: Path, films: Sequence[Film] = FILMS) -> list[Path]:
 if __name__ == "__main__":  # python -m nightreel.demo.films FOLDER
     import sys
 
-    for made in make_films(Path(sys.argv[1] if len(sys.argv) > 1 else "films")):
+    from .words import write_tables
+
+    there = Path(sys.argv[1] if len(sys.argv) > 1 else "films")
+    for made in [*make_films(there), *write_tables(there)]:
         print(made)

@@ -105,7 +105,8 @@ def split_by_source(
 
     A source's part is a hash of its name: no other video has a say in it, so an archive that grows keeps its splits, and
     every machine finds the same. Shares are met on average over sources, not exactly. With `together`, sources that share
-    footage go as one, by the least of their hashes; then a new copy can move the sources that it joins.
+    footage go as one, by the hash of one of them, drawn by another hash (by the least, large groups would crowd into the
+    first part); then a new copy can move the sources that it joins.
 
     Args:
         shares: part -> share, above 0, together 1; their order counts.    seed: another one gives other splits.
@@ -128,7 +129,7 @@ def split_by_source(
 
 
 def _numbers(records: Sequence[Named], seed: int, together: Iterable[Pair]) -> dict[str, float]:
-    """Source -> a number in [0, 1): its hash, or the least among the sources that it shares footage with."""
+    """Source -> a number in [0, 1): its hash, or that of one of the sources that it shares footage with."""
     source_named = {_name(record): source_of(record) for record in records}
     number = {source: _unit_hash(f"{seed}:{source}") for source in map(source_of, records)}
     parent = {source: source for source in number}
@@ -138,9 +139,12 @@ def _numbers(records: Sequence[Named], seed: int, together: Iterable[Pair]) -> d
             parent[source] = source = parent[parent[source]]
         return source
 
+    def drawn(source: str) -> tuple[float, str]:
+        return _unit_hash(f"{seed}:together:{source}"), source
+
     for pair in together:
         names = _names_of(pair["a"]) | _names_of(pair["b"])
-        roots = sorted({root(source_named[name]) for name in names & source_named.keys()}, key=lambda r: (number[r], r))
+        roots = sorted({root(source_named[name]) for name in names & source_named.keys()}, key=drawn)
         for other in roots[1:]:
             parent[other] = roots[0]
     return {source: number[root(source)] for source in number}

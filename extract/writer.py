@@ -66,6 +66,10 @@ class Writer:
             if len(batch):
                 self._segments.setdefault(slug, {})[row.video_id] = batch
 
+    def add_segments(self, slug: str, batch: Segments) -> None:
+        """One video's segments of one encoder; its row and what others have of it stay as they are."""
+        self._segments.setdefault(slug, {})[str(batch.video_id[0])] = batch
+
     def remove(self, video_id: str) -> None:
         """Hide a video: its row and all its segments, committed or still pending."""
         self._rows.pop(video_id, None)
@@ -75,7 +79,7 @@ class Writer:
 
     def commit(self) -> bool:
         """Make everything added so far visible, or, if this raises or dies, nothing of it. Whether there was any."""
-        if not self._rows and not self._removed:
+        if not self._rows and not self._removed and not any(self._segments.values()):
             return False
         files = []
         if self._rows:

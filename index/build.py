@@ -21,6 +21,7 @@ import numpy as np
 from ..extract.encoders.base import Encoder
 from ..extract.errors import Damaged
 from ..extract.fingerprint import MODEL_KEYS
+from ..extract.heads.stored import head_of
 from ..extract.segment import video_number
 from ..extract.store import Store, utc_now
 from .chance import Chance, measure_chance
@@ -175,7 +176,7 @@ def _header(
         "version": FORMAT_VERSION,
         "name": slug,
         "encoder": slug,
-        "head": None,
+        "head": (head_of(fingerprint) or {}).get("name"),
         "metric": "inner product",
         "kind": _shown([entry for entry, _ in parts]),
         "fingerprint": {key: fingerprint.get(key) for key in ("spec", *MODEL_KEYS)},

@@ -1,7 +1,13 @@
-"""Which of an archive's encoders a command means: the one asked for, or the only one that fits the question."""
+"""Which of an archive's encoders a command means: the one asked for, or the only one that fits the question.
+
+Where a head is in use, its features answer sentences in place of those of the encoder under it (`extract/heads/`); other heads
+count only when they are asked for. Footage is compared in the encoder's own: heads learn what captions tell apart.
+"""
 
 from ..extract.errors import UsageError
 from ..extract.fingerprint import Fingerprint
+from ..extract.heads.apply import slug_of_head
+from ..extract.heads.stored import head_of, heads_in_use
 from ..extract.store import Store
 
 MOTION_FIRST = "videomae"  # of several clip encoders: its features know what moves, flow knows only how fast
@@ -21,6 +27,18 @@ def encoders_with_features(store: Store) -> dict[str, Fingerprint]:
             f"or extract videos with: nightreel extract VIDEOS --archive {store.root}"
         )
     return encoders
+
+
+def _standing(store: Store) -> dict[str, Fingerprint]:
+    """As `encoders_with_features`, of which heads in use hide their encoders, and other heads are hidden."""
+    encoders = encoders_with_features(store)
+    used = {base: slug_of_head(name) for base, name in heads_in_use(store).items()}
+    used = {base: slug for base, slug in used.items() if slug in encoders}
+    return {
+        slug: fingerprint
+        for slug, fingerprint in encoders.items()
+        if slug in used.values() or (slug not in used and head_of(fingerprint) is None)
+    }
 
 
 def sees_clips(fingerprint: Fingerprint) -> bool:
@@ -44,6 +62,11 @@ def require_encoder(store: Store, slug: str) -> str:
     return slug
 
 
+def _plain(store: Store) -> dict[str, Fingerprint]:
+    """As `encoders_with_features`, without heads."""
+    return {slug: made for slug, made in encoders_with_features(store).items() if head_of(made) is None}
+
+
 def choose_encoder(store: Store, slug: str | None = None) -> str:
     """For sentences and pictures: the encoder asked for, or the archive's only one with text; without any, its only one of
     frames; without any, its only one.
@@ -53,7 +76,10 @@ def choose_encoder(store: Store, slug: str | None = None) -> str:
     """
     if slug is not None:
         return require_encoder(store, slug)
-    encoders = encoders_with_features(store)
+    return _for_sentences(store, _standing(store))
+
+
+def _for_sentences(store: Store, encoders: dict[str, Fingerprint]) -> str:
     with_text = [name for name, fingerprint in encoders.items() if fingerprint.get("has_text")]
     of_frames = [name for name, fingerprint in encoders.items() if not sees_clips(fingerprint)]
     return _only(store, with_text or of_frames or list(encoders), "several encoders")
@@ -68,10 +94,11 @@ def choose_motion_encoder(store: Store, slug: str | None = None) -> str:
     """
     if slug is not None:
         return require_encoder(store, slug)
-    clips = {name: print_ for name, print_ in encoders_with_features(store).items() if sees_clips(print_)}
+    plain = _plain(store)
+    clips = {name: made for name, made in plain.items() if sees_clips(made)}
     if not clips:
-        return choose_encoder(store)
-    preferred = [name for name, print_ in clips.items() if str(print_["spec"]).split(":")[0] == MOTION_FIRST]
+        return _for_sentences(store, plain)
+    preferred = [name for name, made in clips.items() if str(made["spec"]).split(":")[0] == MOTION_FIRST]
     return preferred[0] if len(preferred) == 1 else _only(store, list(clips), "several clip encoders")
 
 

@@ -4,6 +4,8 @@ from collections import Counter
 from typing import Any
 
 from ..extract.errors import Damaged
+from ..extract.heads.apply import not_mapped
+from ..extract.heads.stored import head_of, heads_in_use
 from ..extract.store import Store
 from .manifest import UNREADABLE, Header, folder_of, how_to_build
 from .open import index_headers
@@ -27,6 +29,7 @@ def summary(store: Store) -> dict[str, Any]:
             "videos": len(store.video_ids(slug)),
             "segments": store.segment_count(slug),
             "bytes": sum(file.bytes for file in files),
+            "head": head_of(fingerprint),
         }
     indexes = {}
     for name, header in index_headers(store).items():
@@ -38,6 +41,7 @@ def summary(store: Store) -> dict[str, Any]:
         "video_s": round(sum(row.duration_s or 0.0 for row in rows), 3),
         "commits": len(store.commit_ids),
         "encoders": encoders,
+        "heads_in_use": heads_in_use(store),
         "indexes": indexes,
     }
 
@@ -51,7 +55,8 @@ def _coverage(store: Store, header: Header) -> dict[str, Any]:
     except UNREADABLE as error:
         remedy = how_to_build(store, header["name"])
         raise Damaged(f"index {folder} cannot be read ({error}). Build it again: {remedy}") from error
-    missing = len(now) - sum(len(table.living(now)) for table in tables)
+    living = {name for table in tables for name in table.living(now)}
+    missing = len((set(now) - living) | not_mapped(store, header["encoder"]))
     levels = {name: sum(part["levels"][name]["vectors"] for part in header["parts"]) for name in header["levels"]}
     return {
         "parts": len(tables),

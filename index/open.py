@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..extract.errors import Damaged, IndexMissing
 from ..extract.fingerprint import MODEL_KEYS, require_same
+from ..extract.heads.apply import not_mapped
 from ..extract.segment import ROW_BITS
 from ..extract.store import Store
 from ..extract.vectors import Vectors
@@ -264,8 +265,6 @@ def open_index(store: Store, name: str) -> VectorIndex:
         other="the index",
         remedy=f"The index was built from other features. Build it again with: {how_to_build(store, name)}",
     )
-    if header["head"] is not None:
-        raise Damaged(f"index {folder} is of the head {header['head']!r}, which this Nightreel does not know.")
     try:
         for named in files_of(header):
             require_file(folder, named)
@@ -283,5 +282,6 @@ def open_header(store: Store, header: Header) -> VectorIndex:
     folder, now = folder_of(store, header["name"]), versions(store, header["encoder"])
     parts = [open_part(folder, entry, now) for entry in header["parts"]]
     null = read_null(Path(folder / header["null"]["file"]), int(header["dim"]))
-    covered = sum(int(part.alive.sum()) for part in parts)
-    return VectorIndex(header, parts, null, Vectors(store, header["encoder"]), len(now) - covered)
+    covered = {name for part in parts for name in part.places()}
+    missing = (set(now) - covered) | not_mapped(store, header["encoder"])
+    return VectorIndex(header, parts, null, Vectors(store, header["encoder"]), len(missing))

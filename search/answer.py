@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..extract.errors import UsageError
+from ..extract.heads.apply import not_mapped
 from ..extract.videos import VideoRow
 from ..index.choose import sees_clips
 from .curve import middles
@@ -130,9 +131,9 @@ def _alike(features: Features, question: Question, row: VideoRow | None) -> Answ
     notes = [scan.why_nothing()] if scan is not None and not scan.passed else []
     notes += [values.why_nothing()] if values is not None and len(found) > question.skip and not hits else []
     if index.stale:
-        all_of_them = len(features.store.video_ids(features.slug))
+        wanted = set(features.store.video_ids(features.slug)) | not_mapped(features.store, features.slug)
         notes.append(
-            f"{index.missing} of {all_of_them} videos are newer than the index and are not found. "
+            f"{index.missing} of {len(wanted)} videos are newer than the index and are not found. "
             f"Run: nightreel index {features.store.root}"
         )
     return Answer(hits, features.spec, tuple(notes))

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from ..extract.encoders.base import Encoder
 from ..extract.encoders.registry import slug
 from ..extract.errors import UsageError
+from ..extract.heads.apply import apply_head, slug_of_head
+from ..extract.heads.stored import PLAIN, head_of, heads_in_use, read_made, use
 from ..extract.store import Store
 from ..index.build import Progress, Settings, no_progress
 from ..index.choose import choose_encoder, choose_motion_encoder, encoders_with_features, require_encoder
@@ -61,7 +63,7 @@ class Archive:
             return choose_encoder(self.store)
         if question.by_likeness:
             return choose_motion_encoder(self.store) if question.like is not None else choose_encoder(self.store)
-        several = list(encoders_with_features(self.store))
+        several = [name for name, made in encoders_with_features(self.store).items() if head_of(made) is None]
         return encoder_that_has(self.store, several, question.where, question.sort) or choose_encoder(self.store)
 
     @property
@@ -103,8 +105,25 @@ class Archive:
     ) -> list[dict[str, Any]]:
         """Bring the indexes of all encoders, or of the one asked for, up to date."""
         slugs = [self._asked] if self._asked else list(encoders_with_features(self.store))
+        for name in slugs:
+            if head := head_of(self.store.encoders()[name]):
+                apply_head(self.store, str(head["name"]), progress)
         every = [self._features.setdefault(name, Features(self.store, name, self.device)) for name in slugs]
         return [features.build_index(settings, progress) for features in every]
+
+    def use_head(self, name: str, progress: Progress = no_progress) -> None:
+        """Let a head's features stand in for its encoder's from now on, and be what is asked here; `none`: no head's any more.
+
+        Raises:
+            UsageError, Damaged, FingerprintMismatch: as `apply_head`.
+        """
+        if name == PLAIN:
+            for base in heads_in_use(self.store):
+                use(self.store, base, None)
+            return
+        apply_head(self.store, name, progress)
+        use(self.store, read_made(self.store, name).base, name)
+        self._asked = slug_of_head(name)
 
     def search(
         self,
@@ -196,5 +215,7 @@ class Archive:
 
 
 def slug_of(store: Store, encoder: str) -> str:
-    """The folder name of an encoder that was named by its spec or by that."""
-    return encoder if encoder in store.encoders() else slug(encoder)
+    """The folder name of an encoder that was named by its spec (`head:NAME` of what a head made) or by that."""
+    stored = store.encoders()
+    specs = {str(fingerprint["spec"]): name for name, fingerprint in stored.items()}
+    return encoder if encoder in stored else specs.get(encoder) or slug(encoder)

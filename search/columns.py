@@ -24,6 +24,7 @@ from ..extract.commits import DataFile
 from ..extract.encoders.spec import nearest
 from ..extract.errors import Damaged
 from ..extract.fingerprint import Fingerprint
+from ..extract.heads.stored import head_of
 from ..extract.segment import LABELS, LABELS_TYPE, segment_schema
 from ..extract.store import SPANS, Store
 from ..extract.videos import VIDEO_SCHEMA, VideoRow, encode_path
@@ -67,7 +68,11 @@ class Columns:
         self._others = {
             name: types
             for name, fingerprint in encoders.items()
-            if name != slug and store.video_ids(name) and (types := quality_types(fingerprint))
+            # a head's columns are its encoder's
+            if name != slug
+            and head_of(fingerprint) is None
+            and store.video_ids(name)
+            and (types := quality_types(fingerprint))
         }
 
     @cached_property

@@ -6,9 +6,8 @@ from typing import Any
 
 from ..extract.commits import State
 from ..extract.encoders.base import Encoder
-from ..extract.encoders.registry import load_encoder
 from ..extract.errors import UsageError
-from ..extract.fingerprint import MODEL_KEYS, require_same
+from ..extract.heads.encoder import load_stored_encoder
 from ..extract.segment import Segments
 from ..extract.store import Store
 from ..index.build import Progress, Settings, build_index, no_progress
@@ -44,15 +43,7 @@ class Features:
         Raises:
             FingerprintMismatch: the weights found now are not those of the archive.
         """
-        encoder = load_encoder(self.spec, self.device)
-        require_same(
-            self.fingerprint,
-            encoder.fingerprint(),
-            MODEL_KEYS,
-            remedy="A query made with other weights finds nothing. Bring the weights back, or extract again into a "
-            "new archive.",
-        )
-        return encoder
+        return load_stored_encoder(self.store, self.slug, self.device)
 
     @property
     def index(self) -> VectorIndex:

@@ -43,7 +43,7 @@ def test_the_file_tree_in_the_readme_is_the_tree() -> None:
             folder = name
         named.add(path)
         assert (ROOT / path).exists(), f"README names {path}, which is not there"
-    for package in ("extract", "index", "search", "evaluate", "demo", "commands"):
+    for package in ("extract", "index", "search", "evaluate", "finetune", "demo", "commands"):
         for file in (ROOT / package).rglob("*.py"):
             path = file.relative_to(ROOT).as_posix()
             covered = path in named or any(n.endswith("/") and n.count("/") > 1 and path.startswith(n) for n in named)

@@ -15,8 +15,9 @@ ALLOWED = {
     "index": {"extract"},
     "search": {"extract", "index"},
     "evaluate": {"extract", "index", "search"},
+    "finetune": {"extract", "index", "search", "evaluate"},
     "demo": {"extract", "index", "search"},
-    "commands": {"extract", "index", "search", "evaluate", "demo", "report"},
+    "commands": {"extract", "index", "search", "evaluate", "finetune", "demo", "report"},
 }
 
 

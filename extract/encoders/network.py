@@ -28,12 +28,14 @@ class Facts:
     Attributes:
         licence: of the weights.    pooling: how tokens or places become one vector.
         libraries: whose versions are recorded.    revision: of the weights, where they have one.
+        training: what they have learned from, where that is less than such weights usually have.
     """
 
     licence: str
     pooling: str
     libraries: tuple[str, ...] = ("torch", "torchvision")
     revision: str | None = None
+    training: str | None = None
 
 
 class ClipNetwork:
@@ -70,6 +72,7 @@ class ClipNetwork:
             "weights_sha256": self._weights_sha256,
             "licence": self._facts.licence,
             **({"revision": self._facts.revision} if self._facts.revision else {}),
+            **({"training": self._facts.training} if self._facts.training else {}),
             "dim": self.dim,
             "size_px": list(self.geometry.size_px),
             "preprocessing": self.preprocessing.as_json(),

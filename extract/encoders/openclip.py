@@ -98,8 +98,8 @@ class OpenClipEncoder:
         self.spec = spec
         self.preprocessing = preprocessing
         self.geometry = preprocessing.geometry
-        self._model: Any = model
-        self._tokenizer = tokenizer
+        self.model: Any = model
+        self.tokenizer = tokenizer
         self._weights_sha256 = weights_sha256
         self._device = device
         self._precision = choose_precision(device)
@@ -128,7 +128,7 @@ class OpenClipEncoder:
         def embed(piece: Frames) -> "torch.Tensor":
             pixels = preprocess(piece, self.preprocessing, self._device)
             with autocast(self._device, self._precision):
-                features: torch.Tensor = self._model.encode_image(pixels)
+                features: torch.Tensor = self.model.encode_image(pixels)
             return features
 
         return encode(frames, self.dim, self._device, embed)
@@ -140,8 +140,8 @@ class OpenClipEncoder:
         chunks = []
         with torch.inference_mode():
             for start in range(0, len(texts), TEXT_CHUNK):
-                tokens = self._tokenizer(list(texts[start : start + TEXT_CHUNK])).to(self._device)
-                chunks.append(unit(self._model.encode_text(tokens)))
+                tokens = self.tokenizer(list(texts[start : start + TEXT_CHUNK])).to(self._device)
+                chunks.append(unit(self.model.encode_text(tokens)))
         return np.concatenate(chunks) if chunks else np.empty((0, self.dim), np.float32)
 
 

@@ -123,7 +123,7 @@ def load_encoder(spec: str, device: str = "cpu") -> Encoder:
     """
     parsed = parse_spec(resolve(spec))
     family = family_of(parsed.family)
-    return family.load(parsed, _device(device, needed=family.on_device))
+    return family.load(parsed, torch_device(device, needed=family.on_device))
 
 
 def slug(spec: str) -> str:
@@ -159,7 +159,7 @@ def _unknown_family(text: str, family: str) -> UnknownEncoder:
     )
 
 
-def _device(device: str, *, needed: bool) -> str:
+def torch_device(device: str, *, needed: bool) -> str:
     if not needed or device == "cpu":
         return "cpu"
     if device != "auto" and not re.fullmatch(r"cuda(:\d+)?", device):

@@ -49,6 +49,8 @@ SIZES: dict[str, dict[str, Any]] = {
 # Of checkpoints from pretraining; nothing of it embeds.
 DECODER = ("decoder.", "encoder_to_decoder.", "mask_token")
 HEAD = ("fc_norm.", "classifier.")
+# In the fingerprint of checkpoints that have seen no labels; `nightreel pretrain` writes such.
+PRETRAINED = "masked pre-training only: probes weakly"
 
 
 def load(spec: EncoderSpec, device: str) -> ClipNetwork:
@@ -67,7 +69,9 @@ def load(spec: EncoderSpec, device: str) -> ClipNetwork:
     network = build(model, normed, bool(labels))
     pooling = "mean of tokens, fc_norm" if normed else MEAN_TOKEN
     plan = consecutive(config.num_frames, STRIDE_S)
-    facts = Facts(source.licence, pooling, ("torch", "transformers"), source.revision)
+    unlabelled = "VideoMAEForPreTraining" in (config.architectures or ())
+    training = PRETRAINED if unlabelled else None
+    facts = Facts(source.licence, pooling, ("torch", "transformers"), source.revision, training)
     how = preprocessing_in(source.folder, config.image_size)
     return ClipNetwork(str(spec), network, config.hidden_size, how, plan, facts, device, labels)
 

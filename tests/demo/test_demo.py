@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from nightreel.demo.films import FILMS, FPS, HEIGHT_PX, SENTENCES, WIDTH_PX, make_films, photographs, render
 from nightreel.demo.tour import GROUNDED, SEARCHED, run_demo
+from nightreel.demo.words import write_tables
 from nightreel.extract.decode.open import open_video
 
 
@@ -55,3 +56,11 @@ def test_the_demo_on_a_folder(tmp_path: Path) -> None:
     said: list[str] = []
     assert run_demo(tmp_path / "mine", said.append)["videos"] == 1
     assert any("kitchen.mp4" in line for line in said)
+
+
+def test_the_tables_name_scenes_of_the_films(tmp_path: Path) -> None:
+    captions, scenes = (path.read_text().splitlines() for path in write_tables(tmp_path))
+    assert (captions[0], scenes[0]) == ("video,start_s,end_s,caption", "video,start_s,end_s,label")
+    assert (len(captions), len(scenes)) == (16, 11)
+    assert "kitchen.mp4,11.0,16.0,grandpa's collection" in captions
+    assert "museum.mp4,19.0,25.0,temple" in scenes

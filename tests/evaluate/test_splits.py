@@ -135,8 +135,15 @@ def test_copies_go_together(ends: list[tuple[str, str]], seed: int) -> None:
     alone = set(LETTERS) - {name for two in ends if two[0] != two[1] for name in two}
     free = part_of(split_by_source(LETTERS, SHARES, seed))
     assert all(part_of(parts)[name] == free[name] for name in alone)
-    order = list(SHARES)  # the least hash is the part that comes first
-    assert all(order.index(part_of(parts)[name]) <= order.index(part) for name, part in free.items())
+    for part in set(part_of(parts).values()):  # that of one of those that go together
+        assert any(free[name] == part for name, now in part_of(parts).items() if now == part)
+
+
+def test_copies_do_not_crowd_into_the_first_part() -> None:
+    names = [f"{letter}{number}" for number in range(300) for letter in "abc"]
+    pairs = [pair(f"a{number}", f"{other}{number}") for number in range(300) for other in "bc"]
+    parts = split_by_source(names, {"train": 0.8, "test": 0.2}, 0, together=pairs)
+    assert 0.14 < len(parts["test"]) / len(names) < 0.26  # by the least hash of three it would be 0.8 %
 
 
 # --- checking them --------------------------------------------------------------------------------------------

@@ -137,7 +137,9 @@ def test_a_worked_example(three: Any) -> None:
     assert len(parquet(three.root)) == 4
 
 
-def test_two_files_of_one_commit_never_share_the_commit_that_rewrites_them(three: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_files_of_one_commit_never_share_the_commit_that_rewrites_them(
+    three: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     remove_videos(three.store, ["a"])
     before, steps = content(three.root), iter([7, 7, 7, 8])
     monkeypatch.setattr(module.random, "randrange", lambda _: next(steps))

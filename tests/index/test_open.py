@@ -106,12 +106,6 @@ def test_an_index_of_other_features_is_refused(built: Any) -> None:
     assert open_index(built.store, "toy").size == 15
 
 
-def test_an_index_of_a_head_is_refused(built: Any) -> None:
-    edit(built, lambda header: header.update(head="lstm"))
-    with pytest.raises(Damaged, match="head 'lstm', which this Nightreel does not know"):
-        open_index(built.store, "toy")
-
-
 def deep(header: dict[str, Any], *path: Any) -> Any:
     for key in path:
         header = header[key]

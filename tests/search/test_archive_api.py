@@ -125,7 +125,7 @@ def test_a_query_encoder_with_other_weights_is_refused(archive: Archive, monkeyp
         def fingerprint(self) -> dict[str, Any]:
             return {**super().fingerprint(), "weights_sha256": "ff"}
 
-    monkeypatch.setattr("nightreel.search.features.load_encoder", lambda spec, device: Changed())
+    monkeypatch.setattr("nightreel.extract.heads.encoder.load_encoder", lambda spec, device: Changed())
     for ask in (lambda a: a.search("red"), lambda a: a.ground("red.mp4", "red")):
         with pytest.raises(FingerprintMismatch, match='weights_sha256: archive has null, this run has "ff"') as caught:
             ask(Archive(archive.store.root))
@@ -147,7 +147,7 @@ def test_the_model_is_loaded_once(archive: Archive, monkeypatch: pytest.MonkeyPa
         loads.append(spec)
         return ToyEncoder()
 
-    monkeypatch.setattr("nightreel.search.features.load_encoder", load)
+    monkeypatch.setattr("nightreel.extract.heads.encoder.load_encoder", load)
     opened = Archive(archive.store.root)
     opened.build_index()  # embeds the probe sentences, or has those of before
     for text in ("red", "green", "blue"):

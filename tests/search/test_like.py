@@ -60,7 +60,7 @@ def jumps(reel: Reel, monkeypatch: pytest.MonkeyPatch) -> Reel:
         raise AssertionError(f"{spec} is loaded")
 
     Archive(reel.root).build_indexes()
-    monkeypatch.setattr("nightreel.search.features.load_encoder", refuse)
+    monkeypatch.setattr("nightreel.extract.heads.encoder.load_encoder", refuse)
     return reel
 
 

@@ -1,0 +1,1 @@
+"""Captions of an archive: read, checked, joined to stored features, parted by source."""

@@ -1,0 +1,1 @@
+"""VideoMAE on the videos of an archive."""
