@@ -67,7 +67,7 @@ def _film(name: str, *scenes: tuple[str, float, tuple[tuple[float, float, float]
 
 
 # Five photographs stand in one film each; flower, temple and coins come back as what surrounds them.
-FILMS = (
+FILMS: tuple[Film, ...] = (
     _film("saturday.mp4", ("coins", 6, _RIGHT), ("cat", 7, _IN), ("flower", 5, _OUT), ("temple", 8, _LEFT)),
     _film("kitchen.mp4", ("temple", 5, _IN), ("flower", 6, _LEFT), ("coins", 5, _OUT), ("coffee", 8, _RIGHT)),
     _film("launch_day.mp4", ("rocket", 9, _OUT), ("temple", 6, _RIGHT), ("flower", 5, _IN), ("coins", 7, _LEFT)),
