@@ -4,8 +4,8 @@
     frame_position_embeddings, transformerClip               seqTransf            lstm_visual    seqLSTM
     video_weight_fc, text_weight_fc                          of DRL, which builds on the same code
 
-Their heads take CLIP's features as they come; archives hold them with norm 1. So a head that goes into an archive gets a scale
-(`FEATURE_NORM`), which is only about right: frames differ in norm by some percent.
+The towers are left where they are. Their heads take CLIP's features as they come; archives hold them with norm 1. So a head
+that goes into an archive gets a scale (`FEATURE_NORM`), which is only about right: frames differ in norm by some percent.
 """
 
 from pathlib import Path
@@ -26,7 +26,6 @@ PREFIXES = {
     "wti": ("video_weight_fc.", "text_weight_fc."),
 }
 SCALE = "logit_scale"
-TOWERS = "clip."
 # Tells D: the rows of positions, or the output of a tower.
 WIDTHS = ("frame_position_embeddings.weight", "clip.text_projection", "clip.visual.proj")
 FEATURE_NORM = 10.0  # of OpenAI's ViT-B image features, about
@@ -47,7 +46,7 @@ def read_head(path: Path, kind: str) -> "Head":
             f"{path} has no {kind} head: expected parameters called {' or '.join(p + '...' for p in PREFIXES[kind])}; "
             f"it has {', '.join(has) or 'none of a head, so only mean'}. Choose that one with --head."
         )
-    scale = state.get(TOWERS + SCALE, state.get(SCALE))
+    scale = state.get(f"clip.{SCALE}", state.get(SCALE))
     if scale is not None:
         own[SCALE] = scale.float().reshape(())
     dim, positions, layers = _sizes(path, state, own)
@@ -56,12 +55,6 @@ def read_head(path: Path, kind: str) -> "Head":
         own[SCALE] = head.logit_scale.detach()
     fill(head, own, spec, path)
     return head.eval()
-
-
-def tower_state(path: Path) -> "dict[str, Tensor]":
-    """The fine-tuned CLIP of a checkpoint under OpenAI's own names; empty where it has none."""
-    state = read_state(path, "head")
-    return {name.removeprefix(TOWERS): value for name, value in state.items() if name.startswith(TOWERS)}
 
 
 def _sizes(path: Path, state: "dict[str, Tensor]", own: "dict[str, Tensor]") -> tuple[int, int, int]:

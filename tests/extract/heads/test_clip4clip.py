@@ -9,7 +9,6 @@ import pytest
 import torch
 from nightreel.extract.errors import UsageError, WeightsUnavailable
 from nightreel.extract.heads import load_head
-from nightreel.extract.heads.clip4clip import tower_state
 from nightreel.extract.heads.networks import make_head
 from safetensors.torch import load_file, save_file
 
@@ -50,10 +49,6 @@ def test_sizes_come_from_the_file(kind: str, tmp_path: Path) -> None:
     assert float(head.logit_scale.detach()) == 2.0
     if kind == "transformer":
         assert (head.max_frames, head.layers) == (20, 3)
-
-
-def test_the_towers_of_a_checkpoint(tmp_path: Path) -> None:
-    assert set(tower_state(checkpoint(tmp_path / "m.bin"))) == {"logit_scale", "text_projection", "visual.proj"}
 
 
 def test_a_kind_that_is_not_there_is_said_with_what_is(tmp_path: Path) -> None:
