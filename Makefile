@@ -34,8 +34,8 @@ check: lint test  ## everything CI runs: format, lint, types, tests with warning
 bench: $(STAMP)  ## every benchmark, one JSON object each (needs ../shared/data); FULL=1 takes four hours instead of fifteen minutes
 	@for script in benchmarks/[!_]*.py; do \
 	  case $$script in \
-	    */extract*|*/ground_qvh*|*/ground_rivals*|*/confidence_*) quick=$(if $(FULL),,--quick);; \
-	    */all_encoders*|*/duplicates*|*/flow*|*/encoders*) $(if $(FULL),,echo "== $$script: only with FULL=1" >&2; continue;) quick=;; \
+	    */extract*|*/ground_qvh*|*/ground_rivals*|*/confidence_*|*/finetune_*|*/infonce*|*/pretrain*|*/direction*) quick=$(if $(FULL),,--quick);; \
+	    */all_encoders*|*/probe*|*/duplicates*|*/flow*|*/encoders*) $(if $(FULL),,echo "== $$script: only with FULL=1" >&2; continue;) quick=;; \
 	    *) quick=;; esac; \
 	  echo "== $$script $$quick" >&2; $(BIN)/python $$script $$quick || exit 1; \
 	done
