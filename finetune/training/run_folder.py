@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...extract.errors import Damaged, Refused
 from ...extract.files import write_atomic, write_json
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -152,7 +154,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], within: str = "
 
 
 def draw_curves(path: Path, rows: list[dict[str, Any]]) -> None:
-    """`curves.png`: loss above, validation R@1 below, both against the step; the untouched model's R@1 is the dashed line."""
+    """`curves.png`: loss (if anything was trained) above validation R@1, against the step; dashed: the untouched model."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -160,16 +162,17 @@ def draw_curves(path: Path, rows: list[dict[str, Any]]) -> None:
     recalls = [(row["step"], row["R@1"]) for row in rows if "R@1" in row]
     figure = Figure(figsize=(8, 6), layout="constrained")
     FigureCanvasAgg(figure)
-    above, below = figure.subplots(2, 1, sharex=True)
-    above.plot(*zip(*losses, strict=True) if losses else ([], []), color="tab:blue", linewidth=1)
-    above.set_ylabel("loss")
+    *others, below = np.atleast_1d(figure.subplots(1 + bool(losses), 1, sharex=True))
+    for above in others:
+        above.plot(*zip(*losses, strict=True), color="tab:blue", linewidth=1)
+        above.set_ylabel("loss")
     if recalls:
         below.plot(*zip(*recalls, strict=True), color="tab:green", marker=".", label="validation")
         below.axhline(recalls[0][1], color="tab:grey", linestyle="--", label="untouched model")
         below.legend(loc="best")
     below.set_ylabel("R@1, percent")
     below.set_xlabel("step")
-    for axes in (above, below):
+    for axes in (*others, below):
         axes.grid(alpha=0.3)
     write_atomic(path / CURVES, lambda temporary: figure.savefig(temporary, format="png", dpi=100))
 
