@@ -6,7 +6,7 @@ drawn makes order the only thing that tells these two apart:
 - a motion's path is drawn the same way for both and then run forwards or backwards, so the frames of a film without their
   order are as likely under either (whatever looks at frames without order is at 50 %);
 - paths cross most of the field (`LENGTH`; where they cross less than half of it, `lstm` takes longer to learn) and begin
-  anywhere that leaves room, so one frame does not always tell, even if its time is known (`direction.py` measures how often);
+  anywhere that leaves room, so one frame tells only if it is known when it is shown (`direction.py` measures that);
 - no blur, no acceleration, a plain grey ground that stands still.
 
 Shapes that stand still (STILL) are there to learn from, not to test. It does not know what is trained. Drawing 512 frames of

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..evaluate.retrieval import ranks
+from ..extract.heads.networks import make_head
 from ..extract.heads.tuned import Tuned
 from .captions.collate import collate
 from .captions.examples import Examples
@@ -103,7 +104,9 @@ class StoredTask:
     def false(self, rows: Sequence[int]) -> Tensor | None:
         """As `Task.false`."""
         at = torch.tensor(list(rows))
-        return false_negatives(self._alike[at], span_s=self._span[at], caption=self._caption[at]).to(self._device)
+        # Spans that are drawn anew may overlap where the captions' do not.
+        span = self._span[at] if self._recipe is None else None
+        return false_negatives(self._alike[at], span_s=span, caption=self._caption[at]).to(self._device)
 
     def weights(self, rows: Sequence[int]) -> Tensor | None:
         """As `Task.weights`: of the pairs' own."""
@@ -128,12 +131,20 @@ class StoredTask:
     @torch.no_grad()
     def validate(self) -> Validation:
         """As `Task.validate`."""
+        return self._validated(self.model)
+
+    @torch.no_grad()
+    def untouched(self) -> Validation:
+        """As `Compares.untouched`: the mean of the stored frames, and captions as the encoder has them."""
+        return self._validated(Tuned(make_head("mean", self.model.head.dim, max_frames=self._val.max_frames)))
+
+    def _validated(self, model: Tuned) -> Validation:
         first, _ = self._val.items()
         videos = []
         for low in range(0, len(first), AT_ONCE):
             frames, mask, clips = self._moved(collate(self._val, first[low : low + AT_ONCE]))
-            videos.append(self.model.video(frames, mask, clips).float())
-        text = self.model.text(torch.from_numpy(self._val.text()).to(self._device)).float()
+            videos.append(model.video(frames, mask, clips).float())
+        text = model.text(torch.from_numpy(self._val.text()).to(self._device)).float()
         scores = (text @ torch.cat(videos).T).cpu().numpy()
         return Validation(ranks(scores, self._right), self._val.sources)
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from ..extract.encoders.base import Encoder
 from ..extract.encoders.registry import slug
-from ..extract.errors import UsageError
+from ..extract.encoders.weights import LOG
+from ..extract.errors import NightreelError, UsageError
 from ..extract.heads.apply import apply_head, slug_of_head
 from ..extract.heads.stored import PLAIN, head_of, heads_in_use, read_made, use
 from ..extract.store import Store
@@ -103,11 +104,20 @@ class Archive:
         settings: Settings = Settings(),  # noqa: B008
         progress: Progress = no_progress,
     ) -> list[dict[str, Any]]:
-        """Bring the indexes of all encoders, or of the one asked for, up to date."""
+        """Bring the indexes of all encoders, or of the one asked for, up to date.
+
+        A head whose files are lost or broken is told of and left out, unless it is the one asked for.
+        """
         slugs = [self._asked] if self._asked else list(encoders_with_features(self.store))
-        for name in slugs:
+        for name in list(slugs):
             if head := head_of(self.store.encoders()[name]):
-                apply_head(self.store, str(head["name"]), progress)
+                try:
+                    apply_head(self.store, str(head["name"]), progress)
+                except NightreelError as error:
+                    if name == self._asked:
+                        raise
+                    LOG.warning("The features and the index of head %s stay as they are: %s", head["name"], error)
+                    slugs.remove(name)
         every = [self._features.setdefault(name, Features(self.store, name, self.device)) for name in slugs]
         return [features.build_index(settings, progress) for features in every]
 

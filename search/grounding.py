@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..extract.errors import UsageError
+from ..extract.heads.apply import not_mapped
 from ..extract.segment import Segments
 from ..extract.videos import VideoRow
 from .curve import middles
@@ -104,6 +105,10 @@ def stored(features: Features, row: VideoRow) -> Segments:
         UsageError: it has none.
     """
     segments = features.store.segments_of(features.slug, row.video_id)
+    if row.video_id in not_mapped(features.store, features.slug) and not len(segments):
+        raise UsageError(
+            f"{row.path} is newer than what the head {features.spec} has seen. Run: nightreel index {features.store.root}"
+        )
     if not len(segments):
         raise UsageError(
             f"{row.path} has no features of {features.slug}: its extraction ended {row.status}"

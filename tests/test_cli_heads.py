@@ -1,6 +1,7 @@
 """`index --head`: from then on `search`, `ground` and `evaluate` ask the head, and can be asked not to."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,19 @@ def test_what_cannot_be_is_said(swapped: Any) -> None:
     code, _, err = nightreel("index", swapped.root, "--head", "swap", "--encoder", "toy")
     assert code == 2
     assert "leave --encoder out" in err
+
+
+def test_a_lost_head_stops_nothing_else(swapped: Any) -> None:
+    nightreel("index", swapped.root, "--head", "swap")
+    shutil.rmtree(swapped.root / "heads" / "swap")
+    swapped.add("sky.mp4", ["blue"] * 9)
+    assert nightreel("index", swapped.root, "--head", "none")[0] == 0
+    assert best(swapped) == "red.mp4 toy"
+    assert nightreel("index", swapped.root, "--encoder", "head:swap")[0] == 2
+
+
+def test_ground_says_that_a_video_is_newer_than_the_head(swapped: Any) -> None:
+    nightreel("index", swapped.root, "--head", "swap")
+    swapped.add("sky.mp4", ["blue"] * 9)
+    code, _, err = nightreel("ground", swapped.root, "red", "--video", "sky.mp4")
+    assert (code, "newer than what the head" in err, "nightreel index" in err) == (2, True, True)

@@ -41,18 +41,19 @@ def slug_of_head(name: str) -> str:
 
 def not_mapped(store: Store, slug: str) -> set[str]:
     """Ids of videos whose base features are newer than what the head made of them, or have nothing made; empty for features
-    that no head made, or whose base is not there any more."""
+    that no head made, or whose base is not there any more. Newer clips that join the frames count too."""
     if slug not in store.state.rows and not (store.root / "features" / slug).is_dir():
         return set()
     head = head_of(store.encoders()[slug])
-    return set() if head is None else _to_map(store, slug, str(head["base"]))
+    return set() if head is None else _to_map(store, slug, str(head["base"]), head["clips"])
 
 
-def _to_map(store: Store, slug: str, base: str) -> set[str]:
+def _to_map(store: Store, slug: str, base: str, clips: str | None) -> set[str]:
     # Names of files are ordered by when they were made, and `compact` keeps their first part.
     done = {video: version_of(file) for video, file in store.state.rows.get(slug, {}).items()}
-    rows = store.state.rows.get(base, {})
-    return {video for video, file in rows.items() if version_of(file) >= done.get(video, "")}
+    tables = [store.state.rows.get(table, {}) for table in (base, clips) if table is not None]
+    newer = {video for rows in tables for video, file in rows.items() if version_of(file) >= done.get(video, "")}
+    return newer & set(tables[0])
 
 
 def apply_head(store: Store, name: str, progress: Progress = lambda what, done, of: None) -> int:
@@ -68,7 +69,7 @@ def apply_head(store: Store, name: str, progress: Progress = lambda what, done, 
     _require_bases(store, made)
     slug = slug_of_head(name)
     claim_encoder(store, slug, headed(store.encoders()[made.base], made))
-    todo = _to_map(store, slug, made.base)
+    todo = _to_map(store, slug, made.base, made.clips)
     if not todo:
         return 0
     tuned, _ = load_stored(store, name)

@@ -61,10 +61,10 @@ def folder_of(store: Store, name: str) -> Path:
     Raises:
         UsageError: not a name.
     """
-    if not _NAME.fullmatch(name) or name == PLAIN:
+    if not _NAME.fullmatch(name) or name in (PLAIN, IN_USE):
         raise UsageError(
             f"head {name!r}: expected a name of letters, digits, '_', '.' and '-' that begins with a letter or digit and is "
-            f"not {PLAIN!r}, for example --name players."
+            f"not {PLAIN!r} or {IN_USE!r}, for example --name players."
         )
     return store.root / "heads" / name
 
@@ -90,6 +90,11 @@ def require_new(store: Store, name: str) -> Path:
         raise UsageError(
             f"archive {store.root} has a head {name!r} already; features may have been made with it, so it stays as it is. "
             f"Choose another --name; it has: {', '.join(names(store))}."
+        )
+    if (store.root / "features" / f"head-{name}").exists():
+        raise UsageError(
+            f"archive {store.root} has features that a head {name!r} made; another of this name could not add to them. "
+            "Choose another --name."
         )
     return folder
 

@@ -25,7 +25,7 @@ from .loss import clamped_, info_nce
 from .optimizer import optimizer_of, pull
 from .plan import Plan, batches, seed_step, steps_of
 from .schedule import warmup_cosine
-from .task import Begins, Orders, Rows, Task, Validation
+from .task import Begins, Compares, Orders, Rows, Task, Validation
 
 Progress = Callable[[int, int, str], None]  # steps done, of at most, what to say beside
 State = dict[str, Any]
@@ -201,7 +201,8 @@ class _Run:
             return
         self.task.model.eval()
         with torch.inference_mode():
-            found = self.task.validate()
+            first = not epoch and isinstance(self.task, Compares)
+            found = self.task.untouched() if first else self.task.validate()  # type: ignore[attr-defined]
         found = Validation(from_first(found.ranks, self.world), found.sources)
         self._log({"step": self.step, "epoch": epoch, **found.figures()})
         if self.history and found.better_than(self.history[self.best_epoch]):

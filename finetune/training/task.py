@@ -91,6 +91,15 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class Compares(Protocol):
+    """A `Task` whose model does not begin as what it must beat."""
+
+    def untouched(self) -> Validation:
+        """Of the validation pairs, with what there was before any model."""
+        ...
+
+
+@runtime_checkable
 class Orders(Protocol):
     """A `Task` that says itself which pairs make a batch, and what else is hard to tell from them."""
 

@@ -79,6 +79,14 @@ def test_untrained_it_ranks_as_the_mean_of_frames_does(few: Examples) -> None:
     assert list(found.sources) == few.sources
 
 
+@pytest.mark.parametrize("kind", ["lstm", "transformer", "wti"])
+def test_untouched_is_the_mean_of_frames_whatever_the_head_begins_as(few: Examples, kind: str) -> None:
+    task = task_of(few, kind)
+    for value in task.model.parameters():
+        torch.nn.init.normal_(value)
+    assert task.untouched().ranks.tolist() == task_of(few).validate().ranks.tolist()
+
+
 def test_the_same_seed_draws_the_same_frames(few: Examples) -> None:
     task = task_of(few.subset([0, 3]))
     torch.manual_seed(7)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nightreel.extract.compact import compact, remove_videos
 from nightreel.extract.errors import FingerprintMismatch, UsageError
+from nightreel.extract.heads import stored
 from nightreel.extract.heads.apply import along, apply_head, not_mapped, slug_of_head, window_starts
 from nightreel.extract.heads.encoder import load_stored_encoder
 from nightreel.extract.heads.networks import make_head
@@ -159,6 +160,22 @@ def test_clip_features_join_by_time(colours: Any) -> None:
     np.testing.assert_allclose(Vectors(colours.store, slug_of_head("moving")).of(video), expected, atol=2e-3)
 
 
+def test_a_video_is_mapped_again_when_its_clips_come_later(colours: Any) -> None:
+    archives = __import__("sys").modules["archives"]
+    claim_encoder(colours.store, "clips", archives.toy_fingerprint(dim=2, spec="toy", sampling=archives.CLIPS))
+    tuned = random_tuned("mean", int(colours.store.encoders()["toy"]["dim"]), clip_dim=2)
+    save_head(colours.store, "moving", tuned, base="toy", context=4, clips="clips")
+    apply_head(colours.store, "moving")
+    video = colours.store.video_ids("toy")[0]
+    before = Vectors(colours.store, "head-moving").of(video).copy()
+    writer = Writer(colours.store)
+    writer.add_segments("clips", archives.segments_for(video, np.array([[1.0, 0.0], [0.0, 1.0]]), 2.0))
+    writer.commit()
+    assert not_mapped(colours.store, "head-moving") == {video}
+    assert apply_head(colours.store, "moving") == 1
+    assert np.abs(Vectors(colours.store, "head-moving").of(video) - before).max() > 0.01
+
+
 def test_queries_go_through_the_head_too(colours: Any) -> None:
     tuned = save(colours)
     apply_head(colours.store, "mine")
@@ -170,12 +187,15 @@ def test_queries_go_through_the_head_too(colours: Any) -> None:
     np.testing.assert_allclose(np.linalg.norm(encoder.encode_frames(picture), axis=1), 1, atol=1e-5)
 
 
-def test_a_changed_head_is_not_what_made_the_features(colours: Any) -> None:
+def test_a_changed_head_is_not_what_made_the_features(colours: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     save(colours)
     apply_head(colours.store, "mine")
     folder = colours.root / "heads" / "mine"
     for path in folder.iterdir():
         path.unlink()
+    with pytest.raises(UsageError, match="has features that a head 'mine' made"):
+        save(colours, kind="mean")
+    monkeypatch.setattr(stored, "require_new", stored.folder_of)  # somebody copies another there
     save(colours, kind="mean")
     with pytest.raises(FingerprintMismatch, match="weights_sha256"):
         load_stored_encoder(colours.store, SLUG)

@@ -39,7 +39,7 @@ def test_one_is_never_overwritten(colours: Any) -> None:
     assert {path: path.read_bytes() for path in before} == before
 
 
-@pytest.mark.parametrize("name", ["", "none", "../x", "a/b", ".hidden", "a b", "x" * 65])
+@pytest.mark.parametrize("name", ["", "none", "in_use.json", "../x", "a/b", ".hidden", "a b", "x" * 65])
 def test_names_that_could_lead_astray_are_refused(name: str, colours: Any) -> None:
     with pytest.raises(UsageError, match="expected a name of letters"):
         folder_of(colours.store, name)
