@@ -1,7 +1,7 @@
 """`finetune`: the owner's own captions."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -85,9 +85,10 @@ def finetune(
     from ..finetune.importing import import_head
     from ..finetune.training.gather import ranks
     from ..finetune.training.plan import Plan
+    from ..finetune.tuning import finetune as run
     from ..finetune.wish import Wish
     from ..report import say
-    from .finetuning_text import bad_rows_text, finetune_text
+    from .finetuning_text import bad_rows_text, finetune_text, trained
 
     if from_clip4clip is not None:
         if pairs is not None or subtitles or train is not None:
@@ -114,30 +115,8 @@ def finetune(
             hard,
             plan,
         )
-        result = _trained(archive, wish)
+        result = trained(run, archive, wish)
         if ranks()[0]:  # of several processes, one speaks
             return
     print_json(result) if json else typer.echo(finetune_text(result))
     say(bad_rows_text(result.get("bad_rows", [])))
-
-
-def _trained(archive: Path, wish: Any) -> dict[str, Any]:
-    """Training with a bar; the first Ctrl-C writes a checkpoint and stops."""
-    from ..extract.interrupt import in_two_steps
-    from ..finetune.tuning import finetune as run
-    from ..report import say
-    from .finetuning_text import training_bar
-
-    asked = False
-
-    def stop() -> None:
-        nonlocal asked
-        asked = True
-        say(["\nStopping after this step. Press Ctrl-C again to stop at once."])
-
-    try:
-        with in_two_steps(stop), training_bar() as progress:
-            return run(archive, wish, stop=lambda: asked, progress=progress, say=lambda note: say([note]))
-    except KeyboardInterrupt:
-        say(["Stopped. What was trained is kept; the same command goes on from there."])
-        raise typer.Exit(1) from None

@@ -1,7 +1,8 @@
-"""What `nightreel finetune` shows to people: a bar on stderr, and the closing lines."""
+"""What `finetune` and `pretrain` share and show to people: a training with a bar on stderr, and the closing lines."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ..report import printable
@@ -57,3 +58,25 @@ def bad_rows_text(rows: list[dict[str, str]]) -> list[str]:
     more = f"  ... and {len(rows) - SHOWN} more (--json lists all)"
     listed = [f"  {printable(row['line'])}: {printable(row['reason'])}" for row in rows[:SHOWN]]
     return [f"{len(rows)} rows were left out:", *listed, *([more] if len(rows) > SHOWN else [])]
+
+
+def trained(run: Callable[..., dict[str, Any]], archive: Path, wish: Any) -> dict[str, Any]:
+    """A training with a bar; the first Ctrl-C writes a checkpoint and stops."""
+    import typer
+
+    from ..extract.interrupt import in_two_steps
+    from ..report import say
+
+    asked = False
+
+    def stop() -> None:
+        nonlocal asked
+        asked = True
+        say(["\nStopping after this step. Press Ctrl-C again to stop at once."])
+
+    try:
+        with in_two_steps(stop), training_bar() as progress:
+            return run(archive, wish, stop=lambda: asked, progress=progress, say=lambda note: say([note]))
+    except KeyboardInterrupt:
+        say(["Stopped. What was trained is kept; the same command goes on from there."])
+        raise typer.Exit(1) from None

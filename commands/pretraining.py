@@ -60,32 +60,13 @@ def pretrain(
     """
     from ..finetune.pretraining.batch import Plan
     from ..finetune.pretraining.pretrain import Wish
+    from ..finetune.pretraining.pretrain import pretrain as run
+    from .finetuning_text import trained
 
     plan = Plan(steps=steps, batch=batch, chunk=chunk, mask=mask, lr=lr, crops=crops, flip=flip, every=every, seed=seed)
-    result = _trained(archive, Wish(start, size, out, stride, held_out, cache, workers, device, plan))
+    wish = Wish(start, size, out, stride, held_out, cache, workers, device, plan)
+    result = trained(run, archive, wish)
     print_json(result) if json else typer.echo(_text(result))
-
-
-def _trained(archive: Path, wish: Any) -> dict[str, Any]:
-    """Training with a bar; the first Ctrl-C writes a checkpoint and stops."""
-    from ..extract.interrupt import in_two_steps
-    from ..finetune.pretraining.pretrain import pretrain as run
-    from ..report import say
-    from .finetuning_text import training_bar
-
-    asked = False
-
-    def stop() -> None:
-        nonlocal asked
-        asked = True
-        say(["\nStopping after this step. Press Ctrl-C again to stop at once."])
-
-    try:
-        with in_two_steps(stop), training_bar() as progress:
-            return run(archive, wish, stop=lambda: asked, progress=progress, say=lambda note: say([note]))
-    except KeyboardInterrupt:
-        say(["Stopped. What was trained is kept; the same command goes on from there."])
-        raise typer.Exit(1) from None
 
 
 def _text(result: dict[str, Any]) -> str:

@@ -105,7 +105,7 @@ def stored(features: Features, row: VideoRow) -> Segments:
         UsageError: it has none.
     """
     segments = features.store.segments_of(features.slug, row.video_id)
-    if row.video_id in not_mapped(features.store, features.slug) and not len(segments):
+    if not len(segments) and row.video_id in not_mapped(features.store, features.slug):
         raise UsageError(
             f"{row.path} is newer than what the head {features.spec} has seen. Run: nightreel index {features.store.root}"
         )

@@ -26,6 +26,7 @@ def _load(name: str, path: Path) -> ModuleType:
 _load("decode_films", Path(__file__).parent / "extract" / "decode_films.py")
 _load("video_models", Path(__file__).parent / "extract" / "video_models.py")
 _load("command", Path(__file__).parent / "command.py")
+_load("bench", Path(__file__).parent / "bench.py")
 archives = _load("archives", Path(__file__).parent / "archives.py")
 make_archive, colours = archives.make_archive, archives.colours
 

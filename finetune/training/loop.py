@@ -201,8 +201,7 @@ class _Run:
             return
         self.task.model.eval()
         with torch.inference_mode():
-            first = not epoch and isinstance(self.task, Compares)
-            found = self.task.untouched() if first else self.task.validate()  # type: ignore[attr-defined]
+            found = self.task.untouched() if not epoch and isinstance(self.task, Compares) else self.task.validate()
         found = Validation(from_first(found.ranks, self.world), found.sources)
         self._log({"step": self.step, "epoch": epoch, **found.figures()})
         if self.history and found.better_than(self.history[self.best_epoch]):

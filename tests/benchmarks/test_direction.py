@@ -1,34 +1,20 @@
 """The direction benchmark: only order tells a motion from its reverse, and what is counted is what the benchmark says."""
 
-import importlib
 import itertools
-import sys
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 
 import av
 import numpy as np
 import pytest
 import torch
+from bench import benchmark
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nightreel.extract.heads.networks import make_head
 from nightreel.extract.heads.tuned import Adapter, Tuned
 from nightreel.finetune.training.loss import clamped_, false_negatives, info_nce
 from torch.nn.functional import normalize
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def benchmark(name: str) -> ModuleType:
-    """A module of benchmarks/, which is on no path: scripts there import one another as neighbours."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-
 
 films = benchmark("_direction_films")
 measures = benchmark("_direction_measures")

@@ -1,27 +1,15 @@
 """The comparison of grounding methods: nothing is tuned on what it is scored on, and other features are what they say."""
 
-import importlib
 import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def benchmark(name: str) -> ModuleType:
-    """A module of benchmarks/, which is on no path: scripts there import one another as neighbours."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-
+from bench import benchmark
 
 families = benchmark("rivals._families")
 comparison = benchmark("ground_rivals")
