@@ -4,7 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nightreel.demo.films import FILMS, FPS, HEIGHT_PX, SENTENCES, WIDTH_PX, make_films, photographs, render
+from nightreel.demo.films import (
+    FILMS,
+    FPS,
+    HEIGHT_PX,
+    SENTENCES,
+    WIDTH_PX,
+    make_films,
+    photographs,
+    render,
+    write_video,
+)
 from nightreel.demo.tour import GROUNDED, SEARCHED, run_demo
 from nightreel.demo.words import write_tables
 from nightreel.extract.decode.open import open_video
@@ -31,6 +41,16 @@ def test_making_films_again_keeps_them(tmp_path: Path) -> None:
     before = path.stat().st_mtime_ns
     assert make_films(tmp_path, FILMS[:1]) == [path]
     assert path.stat().st_mtime_ns == before
+
+
+def test_films_are_the_same_bytes_each_time(tmp_path: Path) -> None:
+    photos = photographs()
+    scenes = FILMS[1].scenes[:2]  # with x264's own settings, four files of these are of two or three kinds
+    written = set()
+    for name in ("a.mp4", "b.mp4", "c.mp4", "d.mp4"):
+        write_video(tmp_path / name, (frame for scene in scenes for frame in render(scene, photos[scene.photo])))
+        written.add((tmp_path / name).read_bytes())
+    assert len(written) == 1
 
 
 def test_what_is_searched_has_one_answer() -> None:
