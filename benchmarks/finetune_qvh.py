@@ -1,6 +1,7 @@
 """What `nightreel finetune` gains on `../shared/data/qvh`, on videos of uploads it never saw: prints one JSON object.
 
-    python benchmarks/finetune_qvh.py [--data ../shared/data/qvh] [--seeds 5] [--quick]
+    python benchmarks/finetune_qvh.py [--data ../shared/data/qvh] [--seeds 5] [--head HEAD] [--recipe videoclip [--hard]]
+                                      [--quick]
 
 Features of machine captions, one per 2 s; 752 human sentences. Two halves without a common upload (`_qvh.halves`) are an
 archive each. `finetune --train adapter` runs as a user would run it on one half, its captions and their moments; the head it
@@ -8,7 +9,7 @@ keeps is applied to the other half's archive, which is indexed anew, and that ha
 way round, so every sentence is asked once of a model that knows neither its video nor its upload. Where `finetune` finds no
 gain by its own held-out captions it keeps nothing, and `after` is `before`.
 
-    mean         cosine with the mean of the video's frames (CLIP4Clip meanP)
+    mean         cosine with the mean of the video's frames (CLIP4Clip meanP), as the head weighs them
     nightreel    `index/score.py` with hub correction, as search ranks videos; hubs and spread are those of the new index
     grounding    the benchmark's metrics in the sentence's own video (ground_qvh.py)
     own          `mean` on the half that was trained on: how much is learned by heart
@@ -43,6 +44,7 @@ from nightreel.extract.encoders.registry import load_encoder
 from nightreel.extract.heads.apply import apply_head, slug_of_head
 from nightreel.extract.heads.encoder import load_stored_encoder
 from nightreel.extract.heads.stored import load_stored
+from nightreel.extract.segment import Segments
 from nightreel.extract.store import Store
 from nightreel.extract.writer import claim_encoder
 from nightreel.finetune.training.plan import Plan
@@ -108,11 +110,12 @@ def asked(half: Half, head: str | None) -> Found:
     slug = SLUG if head is None else slug_of_head(head)
     build_index(half.store, slug, load=lambda: load_stored_encoder(half.store, slug))
     index, names = open_index(half.store, slug), half.names
-    vectors = {name: np.asarray(half.store.segments_of(slug, identity(name)).embedding, np.float32) for name in names}
+    films = {name: half.store.segments_of(slug, identity(name)) for name in names}
+    vectors = {name: np.asarray(of.embedding, np.float32) for name, of in films.items()}
     queries = in_text(half, head)
     own = np.array([names.index(case.video) for case in half.cases])
     scores, lowered = similarity(index, [identity(name) for name in names], queries)
-    by = {"mean": queries @ means(vectors, names).T, "nightreel": scores - lowered}
+    by = {"mean": queries @ means([films[name] for name in names]).T, "nightreel": scores - lowered}
     moved = [replace(c, features=vectors[c.video], query=q) for c, q in zip(half.cases, queries, strict=True)]
     grounding = table(moved, [found(case) for case in moved])
     return Found({name: ranks(by[name], own) for name in SCORERS}, grounding)
@@ -131,9 +134,9 @@ def in_text(half: Half, head: str | None) -> np.ndarray:
     return mapped
 
 
-def means(vectors: dict[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
-    """(V, D) of unit norm."""
-    each = np.stack([vectors[name].mean(axis=0) for name in names])
+def means(films: Sequence[Segments]) -> np.ndarray:
+    """(V, D) of unit norm: of frames by their weights, if a head gave them some."""
+    each = np.stack([np.average(of.embedding.astype(np.float32), 0, of.weight()) for of in films])
     unit: np.ndarray = each / np.linalg.norm(each, axis=1, keepdims=True)
     return unit
 
@@ -142,16 +145,16 @@ def by_heart(half: Half, head: str) -> np.ndarray:
     """(Q,) ranks by `mean` on the half that was trained on."""
     apply_head(half.store, head)
     names, slug = half.names, slug_of_head(head)
-    vectors = {name: np.asarray(half.store.segments_of(slug, identity(name)).embedding, np.float32) for name in names}
+    films = [half.store.segments_of(slug, identity(name)) for name in names]
     own = np.array([names.index(case.video) for case in half.cases])
-    return np.asarray(ranks(in_text(half, head) @ means(vectors, names).T, own))
+    return np.asarray(ranks(in_text(half, head) @ means(films).T, own))
 
 
-def moved_on(one: Half, other: Half, seed: int, pairs: Path, before: Found, own: Found) -> tuple[Found, dict[str, Any]]:
+def moved_on(one: Half, other: Half, asking: Wish, before: Found, own: Found) -> tuple[Found, dict[str, Any]]:
     """Trained on one half: the other half's sentences afterwards, and what `finetune` said."""
-    head, began = f"{one.store.root.stem}-{seed}", time.perf_counter()
-    wish = Wish(pairs=pairs, train="adapter", name=head, encoder=SLUG, device="cpu", plan=Plan(seed=seed))
-    said = finetune(one.store.root, wish)
+    seed, began = asking.plan.seed, time.perf_counter()
+    head = f"{one.store.root.stem}-{seed}"
+    said = finetune(one.store.root, replace(asking, name=head))
     told = {
         "seed": seed,
         "kept": said["kept"],
@@ -214,8 +217,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with clips.npz and queries.jsonl")
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each half")
+    parser.add_argument("--recipe", default="clip4clip", help="as `finetune --recipe`")
+    parser.add_argument("--hard", action="store_true", help="as `finetune --hard`")
+    parser.add_argument("--head", default="mean", help="as `finetune --head`")
     parser.add_argument("--quick", action="store_true", help="one seed")
     args = parser.parse_args()
+    shared = Wish(kind=args.head, recipe=args.recipe, hard=args.hard, encoder=SLUG, device="cpu")
     cases = load(args.data, films(args.data))
     texts = [json.loads(line)["query"] for line in (args.data / "queries.jsonl").read_text().splitlines()]
     with tempfile.TemporaryDirectory() as temporary:
@@ -230,14 +237,14 @@ def main() -> None:
             tested: dict[int, Found] = {}
             for one, other in ((0, 1), (1, 0)):
                 say(f"seed {seed}: training on half {'AB'[one]}")
-                tested[other], told = moved_on(
-                    parts[one], parts[other], seed, files[one], before[other], own=before[one]
-                )
+                asking = replace(shared, pairs=files[one], plan=Plan(seed=seed))
+                tested[other], told = moved_on(parts[one], parts[other], asking, before[other], own=before[one])
                 runs.append({"trained_on": "AB"[one], **told})
             after.append(joined([tested[0], tested[1]]))
     sources = [case.source for half in parts for case in half.cases]
     sizes = {name: [len(half.cases), len(half.names)] for name, half in zip("AB", parts, strict=True)}
-    out = {**about(), "sentences_videos": sizes, **compared(joined(before), after, sources), "runs": runs}
+    settings = {"recipe": args.recipe, "hard": args.hard, "head": args.head}
+    out = {**about(), **settings, "sentences_videos": sizes, **compared(joined(before), after, sources), "runs": runs}
     print(json.dumps(out))
 
 

@@ -22,7 +22,7 @@ from ..extract.encoders.base import Encoder
 from ..extract.errors import Damaged
 from ..extract.fingerprint import MODEL_KEYS
 from ..extract.heads.stored import head_of
-from ..extract.segment import video_number
+from ..extract.segment import WEIGHT, video_number
 from ..extract.store import Store, utc_now
 from .chance import Chance, measure_chance
 from .kinds import DEFAULT_MEMORY, DEFAULT_RECALL, FLAT_BELOW, Kind, check_recall, choose_kind, kinds, parse_memory
@@ -177,6 +177,7 @@ def _header(
         "name": slug,
         "encoder": slug,
         "head": (head_of(fingerprint) or {}).get("name"),
+        "weighted": WEIGHT in (fingerprint.get("columns") or ()),
         "metric": "inner product",
         "kind": _shown([entry for entry, _ in parts]),
         "fingerprint": {key: fingerprint.get(key) for key in ("spec", *MODEL_KEYS)},

@@ -6,7 +6,8 @@
     video     all of it                     one
 
 A vector of a level is the mean of unit vectors, made unit again: CLIP4Clip's parameter-free pooling (Luo 2021, section 3.3,
-"meanP"). A window that would hold fewer than two segments is no level: clips of 8 s have no windows of 4 s.
+"meanP"), by the segments' weights where a head gave them some (`Tuned.weights`). A window that would hold fewer than two
+segments is no level: clips of 8 s have no windows of 4 s.
 
 Windows go by time, not by count, so sampling may be irregular; a window begins only where a segment lies in its first hop, so a
 file that claims to last for years makes no more windows than it has segments. It knows nothing of queries or files.
@@ -82,15 +83,18 @@ def sums(vectors: npt.NDArray[np.floating[Any]], first: Rows, after: Rows) -> Fl
     return np.add.reduceat(padded, edges, axis=0, dtype=np.float32)[::2]
 
 
-def pooled(vectors: npt.NDArray[np.floating[Any]], first: Rows, after: Rows) -> tuple[Floats, Floats]:
-    """(W, D) float32, unit norm: the mean of rows `first` to `after` of `vectors` (T, D), made unit; 0 where rows cancel out.
-    And (W,) the norms of the sums: with them, scores of windows follow from scores of segments (`score.py`)."""
-    total = sums(vectors, first, after)
+def pooled(
+    vectors: npt.NDArray[np.floating[Any]], first: Rows, after: Rows, weight: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """(W, D) float32, unit norm: the mean of rows `first` to `after` of `vectors` (T, D) by `weight` (T,), made unit; 0 where
+    rows cancel out. And (W,) the norms of the sums: with them, scores of windows follow from scores of segments (`score.py`).
+    """
+    total = sums(vectors if weight is None else vectors * weight[:, None], first, after)
     norms = np.linalg.norm(total, axis=1)
     norms[norms <= LEAST_NORM] = np.inf
     return np.asarray(total / norms[:, None], np.float32), np.asarray(norms, np.float32)
 
 
-def at_level(vectors: Floats, start_s: Seconds, end_s: Seconds, level: Level) -> Floats:
+def at_level(vectors: Floats, start_s: Seconds, end_s: Seconds, level: Level, weight: Floats | None = None) -> Floats:
     """(W, D) float32: one video's vectors at a level, from its segments (T, D)."""
-    return vectors if level is SEGMENT else pooled(vectors, *windows(start_s, end_s, level))[0]
+    return vectors if level is SEGMENT else pooled(vectors, *windows(start_s, end_s, level), weight)[0]

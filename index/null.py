@@ -104,7 +104,7 @@ def measure_null(sample: Sequence[Footage], probes: Floats, levels: Sequence[Lev
     rng = np.random.default_rng(0)
     kept, best, within = [], [], []
     for footage in sample:
-        at = [at_level(footage.vectors, footage.start_s, footage.end_s, level) for level in levels]
+        at = [at_level(footage.vectors, footage.start_s, footage.end_s, level, footage.weight) for level in levels]
         rows = at[levels.index(coarsest)]
         kept.append(rows[np.sort(rng.permutation(len(rows))[:WINDOWS])])
         inner = [probes @ rows.T for rows in at]

@@ -35,7 +35,8 @@ MOST_HITS = 20_000
 
 @dataclass(frozen=True)
 class Video:
-    """What is needed to score one video: `vectors` (T, D) float16, spans (T,) seconds, and `at` as `level_scores` has it."""
+    """What is needed to score one video: `vectors` (T, D) float16, spans (T,) seconds, `at` and `weight` as `level_scores` has
+    them."""
 
     video_id: str
     number: int  # the upper bits of its segment ids
@@ -43,6 +44,7 @@ class Video:
     start_s: npt.NDArray[np.float64]
     end_s: npt.NDArray[np.float64]
     at: list[tuple[Ids, Ids, Floats]]
+    weight: Floats | None = None
 
     @property
     def ids(self) -> Ids:
@@ -127,7 +129,8 @@ class VectorIndex:
         if np.any((bad >= low) & (bad < high)):
             vectors = vectors.copy()
             vectors[bad[(bad >= low) & (bad < high)] - low] = 0
-        return Video(video_id, int(part.numbers[place]), vectors, spans[:, 0], spans[:, 1], at)
+        weight = _finite(at[0][2]) if self.header.get("weighted") else None
+        return Video(video_id, int(part.numbers[place]), vectors, spans[:, 0], spans[:, 1], at, weight)
 
     def videos(self, query: Floats, count: int, allowed: Ids | None = None) -> list[str]:
         """Ids of at least `count` videos, if there are so many, that may fit a query best, of every level the best in turn.
@@ -213,6 +216,11 @@ class VectorIndex:
                 scores = exact_scores(self.vectors, part, queries, rows)
         there = rows >= 0
         return np.where(there, scores, -np.inf), np.where(there, part.ids_of(np.maximum(rows, 0)), -1)
+
+
+def _finite(norms: Floats) -> Floats:
+    """Weights of segments from the norms of their level, a segment by its weight each; 0 for one without direction."""
+    return np.where(np.isfinite(norms), norms, np.float32(0))
 
 
 def exact_scores(vectors: Vectors, part: Part, queries: Floats, rows: Ids) -> Floats:

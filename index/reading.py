@@ -17,7 +17,7 @@ from ..extract.store import SPANS, Store
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """One video: `vectors` (T, D) float32, 0 where `bad` (T,); spans (T,) seconds."""
+    """One video: `vectors` (T, D) float32, 0 where `bad` (T,); spans (T,) seconds; `weight` (T,) as `Segments.weight`."""
 
     video_id: str
     version: str
@@ -25,6 +25,7 @@ class Footage:
     start_s: npt.NDArray[np.float64]
     end_s: npt.NDArray[np.float64]
     bad: npt.NDArray[np.bool_]
+    weight: npt.NDArray[np.float32] | None = None
 
     @property
     def seconds(self) -> float:
@@ -69,4 +70,4 @@ def footage_of(segments: Segments, version: str = "") -> Footage:
     bad = ~(np.isfinite(norms) & (norms > 1e-3))
     if bad.any():
         vectors[bad] = 0.0
-    return Footage(name, version, vectors, segments.start_s, segments.end_s, bad)
+    return Footage(name, version, vectors, segments.start_s, segments.end_s, bad, segments.weight())

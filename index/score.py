@@ -38,14 +38,16 @@ def looks(seconds: float, level: Level) -> float:
     return max(1.0, seconds / max(level.length_s, LOOK_S))
 
 
-def level_scores(scores: Floats, at: Sequence[tuple[Rows, Rows, Floats]]) -> Floats:
+def level_scores(scores: Floats, at: Sequence[tuple[Rows, Rows, Floats]], weight: Floats | None = None) -> Floats:
     """(L, Q) the best inner products of Q queries with one video at each level.
 
     Args:
         scores: (Q, T) of its segments, T >= 1.
         at: per level the (W,) first and after-last segment of every window and the norm of their sum: the vector of a window is
             their sum by its norm, so its score is the sum of scores by that norm, and no vector is needed.
+        weight: (T,) what segments count in sums; None for 1.
     """
+    scores = scores if weight is None else scores * weight
     total = np.concatenate([np.zeros((len(scores), 1)), np.cumsum(scores, axis=1, dtype=np.float64)], axis=1)
     return np.array([((total[:, after] - total[:, first]) / norms).max(1) for first, after, norms in at], np.float32)
 

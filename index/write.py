@@ -107,7 +107,9 @@ def write_part(
     for footage in read():
         best = []
         for filling in fillings:
-            vectors, norms = pooled(footage.vectors, *windows(footage.start_s, footage.end_s, filling.level))
+            vectors, norms = pooled(
+                footage.vectors, *windows(footage.start_s, footage.end_s, filling.level), footage.weight
+            )
             rows = footage.vectors if filling.level is SEGMENT else vectors
             filling.add(rows, norms, footage.video_id in held)
             best.append((plan.probes @ vectors.T).max(1))
@@ -166,16 +168,17 @@ def _samples(
     parts: dict[str, list[Floats]] = {level.name: [nothing] for level in plan.levels}
     queries: dict[str, list[Floats]] = {level.name: [nothing] for level in plan.levels}
     for footage in read():
+        vectors = footage.vectors
         for level in plan.levels:
             first, after = windows(footage.start_s, footage.end_s, level)
             single = level is SEGMENT
             chosen = rng.random(len(first)) < share[level.name]
             if chosen.any():
-                rows = footage.vectors[chosen] if single else pooled(footage.vectors, first[chosen], after[chosen])[0]
+                rows = vectors[chosen] if single else pooled(vectors, first[chosen], after[chosen], footage.weight)[0]
                 parts[level.name].append(rows[rows.any(axis=1)])
             if footage.video_id in held:
                 some = rng.permutation(len(first))[: QUERIES // len(held)]
-                rows = footage.vectors[some] if single else pooled(footage.vectors, first[some], after[some])[0]
+                rows = vectors[some] if single else pooled(vectors, first[some], after[some], footage.weight)[0]
                 queries[level.name].append(rows[rows.any(axis=1)])
         step(len(footage.vectors))
     out = {}

@@ -170,14 +170,15 @@ def look(
         vectors, start_s, end_s = segments.embedding.astype(np.float32), segments.start_s, segments.end_s
         vectors[~np.isfinite(vectors).all(axis=1)] = 0.0  # as the index has it: never found
         edges = [windows(start_s, end_s, level) for level in index.levels]
-        at = [(first, after, pooled(vectors, first, after)[1]) for first, after in edges]
+        weight = segments.weight()
+        at = [(first, after, pooled(vectors, first, after, weight)[1]) for first, after in edges]
     else:
-        vectors, at = video.vectors.astype(np.float32), video.at
+        vectors, at, weight = video.vectors.astype(np.float32), video.at, video.weight
         start_s, end_s = np.asarray(video.start_s), np.asarray(video.end_s)  # mapped files are slow in small steps
     scores = vectors @ query
     left, right = cells(start_s, end_s)
     penalty = index.penalty(video_id)
-    whole = video_score(level_scores(scores[None], at), float((right - left).sum()), spread, index.levels)
+    whole = video_score(level_scores(scores[None], at, weight), float((right - left).sum()), spread, index.levels)
     bound = float(scores.max()) - penalty
     return Look(video_id, vectors, start_s, end_s, scores, float(whole[0]) - penalty, penalty, bound)
 

@@ -82,7 +82,7 @@ def similarity(index: VectorIndex, video_ids: Sequence[str], queries: Floats) ->
         step = max(1, BLOCK // vectors.shape[1])
         for low in range(0, len(queries), step):
             some = slice(low, low + step)
-            at_levels = level_scores(queries[some] @ vectors, video.at)
+            at_levels = level_scores(queries[some] @ vectors, video.at, video.weight)
             out[some, column] = video_score(at_levels, seconds, spread[:, some], index.levels)
     return out, np.array([index.penalty(name) for name in video_ids], np.float32)
 

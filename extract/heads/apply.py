@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..commits import version_of
 from ..errors import UsageError
 from ..fingerprint import MODEL_KEYS, require_same
-from ..segment import Segments
+from ..segment import WEIGHT, Segments
 from ..store import Store
 from ..writer import Writer, claim_encoder
 from .encoder import headed
@@ -78,7 +78,7 @@ def apply_head(store: Store, name: str, progress: Progress = lambda what, done, 
         for segments in by_video(batch):
             video = str(segments.video_id[0])
             if video in todo:
-                writer.add_segments(slug, replace(segments, embedding=mapped(store, tuned, made, segments)))
+                writer.add_segments(slug, mapped(store, tuned, made, segments))
                 done += 1
                 progress(slug, done, len(todo))
         writer.commit()
@@ -108,8 +108,9 @@ def by_video(batch: Segments) -> Iterator[Segments]:
         yield batch[slice(low, high)]
 
 
-def mapped(store: Store, tuned: "Tuned", made: Made, segments: Segments) -> npt.NDArray[np.float16]:
-    """(T, D) float16 of unit norm: one video's embeddings through a head. One without a direction stays as it is."""
+def mapped(store: Store, tuned: "Tuned", made: Made, segments: Segments) -> Segments:
+    """One video's segments through a head, (T, D) float16 of unit norm, with their weights where it has some
+    (`Tuned.weights`). One without a direction stays as it is."""
     vectors = segments.embedding.astype(np.float32)
     norms = np.linalg.norm(vectors, axis=1)
     bad = ~(np.isfinite(norms) & (norms > 1e-3))
@@ -118,6 +119,17 @@ def mapped(store: Store, tuned: "Tuned", made: Made, segments: Segments) -> npt.
     out = along(tuned, vectors, made.context, clips).astype(np.float16)
     bad |= ~np.isfinite(out).all(axis=1) | (np.abs(out) < 1e-6).all(axis=1)
     out[bad] = segments.embedding[bad]
+    weight = {WEIGHT: weights(tuned, vectors, clips)} if made.network.get("weighs") else {}
+    return replace(segments, embedding=out, quality={**segments.quality, **weight})
+
+
+def weights(tuned: "Tuned", vectors: Floats, clips: Floats | None = None) -> Floats:
+    """(T,) what each of a video's frames (T, D) counts in a mean."""
+    import torch
+
+    joined = None if clips is None else torch.from_numpy(clips)[None]
+    with torch.inference_mode():
+        out: Floats = tuned.weights(torch.from_numpy(vectors)[None], joined)[0].numpy()
     return out
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..encoders.base import Embeddings, Encoder, FrameEncoder, Frames, templates_of
 from ..encoders.registry import load_encoder
 from ..fingerprint import MODEL_KEYS, Fingerprint, require_same
+from ..segment import WEIGHT
 from ..store import Store
 from .stored import Made, head_of, load_stored, print_of
 
@@ -80,5 +81,15 @@ def headed(base: Fingerprint, made: Made) -> Fingerprint:
         "clips": made.clips,
         "clips_print": made.clips_print,
     }
+    columns = list(base.get("columns", []))
+    if made.network.get("weighs") and WEIGHT not in columns:
+        columns.append(WEIGHT)
     pooling = f"{made.network['head']['kind']} head over windows of {made.context} of: {base.get('pooling')}"
-    return {**base, "spec": f"head:{made.name}", "weights_sha256": weights, "pooling": pooling, "head": lineage}
+    return {
+        **base,
+        "spec": f"head:{made.name}",
+        "weights_sha256": weights,
+        "pooling": pooling,
+        "columns": columns,
+        "head": lineage,
+    }

@@ -105,6 +105,22 @@ def test_pooling_is_the_mean_made_unit_and_scores_follow_from_its_norms(
     assert np.allclose(best, [[(rows @ query).max(), (-rows @ query).max()]], atol=1e-4)
 
 
+@given(spans(), st.sampled_from(LEVELS), st.integers(0, 5))
+def test_weights_are_those_of_a_weighted_mean(span: tuple[np.ndarray, np.ndarray], level: Level, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, after = windows(*span, level)
+    vectors = rng.normal(size=(len(span[0]), 5)).astype(np.float32)
+    weight = rng.uniform(0.1, 3, len(vectors)).astype(np.float32)
+    got, norms = pooled(vectors, first, after, weight)
+    query = rng.normal(size=5).astype(np.float32)
+    for row, (low, high) in zip(got, zip(first, after, strict=True), strict=True):
+        mean = np.average(vectors[low:high], axis=0, weights=weight[low:high])
+        np.testing.assert_allclose(row, mean / np.linalg.norm(mean), atol=1e-5)
+    if len(first):
+        best = level_scores((vectors @ query)[None], [(first, after, norms)], weight)
+        assert best[0, 0] == pytest.approx(float((got @ query).max()), abs=1e-4)
+
+
 def test_a_whole_video_is_pooled_as_clip4clip_does() -> None:
     # meanP: unit vectors of frames, their mean, made unit (Luo 2021): (1, 0) + (0.6, 0.8) = (1.6, 0.8).
     vectors = np.array([[1, 0], [0.6, 0.8]], np.float32)

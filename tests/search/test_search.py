@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from nightreel.extract.encoders.toy import ToyEncoder
 from nightreel.index.build import build_index
+from nightreel.index.levels import SEGMENT, VIDEO, at_level
 from nightreel.index.open import open_index
+from nightreel.index.score import video_score
 from nightreel.search.curve import middles
 from nightreel.search.moment import Moment
-from nightreel.search.search import disjoint, peak_score, search
+from nightreel.search.search import disjoint, look, peak_score, search
 
 Found = list[tuple[str, float, float, float]]
 
@@ -112,6 +114,31 @@ def test_the_shortlist_is_the_best_videos_in_order(make_archive: Any) -> None:
     index = open_index(archive.store, "toy")
     assert index.videos(vector("red"), 3) == ids[:3]
     assert index.videos(vector("red"), 50) == ids
+
+
+def test_weights_count_in_windows_and_videos_whether_indexed_or_not(make_archive: Any) -> None:
+    rng = np.random.default_rng(0)
+    archive = make_archive(dim=8, has_text=False, columns=["weight"])
+    for name in ("indexed", "newer"):
+        if name == "newer":
+            build_index(archive.store, "toy")
+        vectors = rng.normal(size=(40, 8))
+        archive.add(f"{name}.mp4", vectors, quality={"weight": rng.uniform(0, 3, 40)})
+    index, query = open_index(archive.store, "toy"), rng.normal(size=8).astype(np.float32)
+    spread = np.zeros((4, 1), np.float32)
+    for name in ("indexed", "newer"):
+        segments = archive.store.segments_of("toy", archive.store.find_video(name).video_id)
+        best = []
+        for level in index.levels:
+            weight = None if level is SEGMENT else segments.weight()
+            rows = at_level(segments.embedding.astype(np.float32), segments.start_s, segments.end_s, level, weight)
+            best.append([float((rows @ query).max())])
+        wanted = video_score(np.array(best, np.float32), 40.0, spread, index.levels)
+        seen = look(archive.store, index, str(segments.video_id[0]), query, spread)
+        assert seen is not None
+        assert seen.score + seen.penalty == pytest.approx(float(wanted[0]), abs=2e-3)
+    plain = at_level(segments.embedding.astype(np.float32), segments.start_s, segments.end_s, VIDEO)
+    assert abs(float((plain @ query)[0]) - best[-1][0]) > 0.01  # it would have been seen
 
 
 def test_a_peak_is_the_mean_of_the_best_three_inside(colours: Any) -> None:

@@ -98,6 +98,31 @@ def test_features_are_made_once_and_follow_the_archive(colours: Any) -> None:
     assert verify(store).problems == []
 
 
+def test_an_adapter_says_what_each_frame_counts(colours: Any) -> None:
+    tuned = save(colours, "mean")
+    apply_head(colours.store, "mine")
+    store = Store.open(colours.root)
+    assert store.encoders()[SLUG]["columns"] == ["luma", "variance", "weight"]
+    for video in store.video_ids("toy"):
+        made, base = store.segments_of(SLUG, video), Vectors(store, "toy").of(video).astype(np.float32)
+        with torch.no_grad():
+            wanted = tuned.weights(torch.from_numpy(base)[None])[0]
+            whole = tuned.video(torch.from_numpy(base)[None], torch.ones(1, len(base), dtype=torch.bool))[0]
+        np.testing.assert_allclose(made.weight(), wanted, rtol=1e-5)
+        mean = np.average(made.embedding.astype(np.float32), axis=0, weights=made.weight())
+        np.testing.assert_allclose(mean / np.linalg.norm(mean), whole, atol=2e-3)
+    assert verify(store).problems == []
+    compact(store, now=True)
+    assert store.segments_of(SLUG, video).weight() is not None
+
+
+def test_other_heads_have_no_weights(colours: Any) -> None:
+    save(colours, "lstm")
+    apply_head(colours.store, "mine")
+    assert colours.store.encoders()[SLUG]["columns"] == ["luma", "variance"]
+    assert all(batch.weight() is None for batch in colours.store.segments(SLUG))
+
+
 def test_lineage_stands_in_the_fingerprint(colours: Any) -> None:
     save(colours)
     apply_head(colours.store, "mine")

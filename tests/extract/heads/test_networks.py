@@ -179,6 +179,32 @@ def test_clips_join_the_frames_they_lie_over() -> None:
     np.testing.assert_allclose(got, [[[1.0, 0.0], [2 / 5**0.5, 1 / 5**0.5]]], atol=1e-6)
 
 
+def test_a_mean_after_an_adapter_is_the_adapter_after_a_mean() -> None:
+    tuned = Tuned(make_head("mean", D), Adapter(D))
+    for value in tuned.adapter.parameters():
+        torch.nn.init.normal_(value, std=0.4)
+    frames, _ = batch(5)
+    mask = torch.tensor([[True, True, True, False, False]])
+    with torch.no_grad():
+        got = tuned.video(frames, mask)
+        mapped = tuned.adapter.video(frames[0, :3].mean(0))
+        np.testing.assert_allclose(got[0], mapped, atol=1e-6)
+        weights = tuned.weights(frames)[0, :3, None]
+        by_weight = (tuned.frames(frames)[0, :3] * weights).sum(0)
+        np.testing.assert_allclose(got[0], by_weight / by_weight.norm(), atol=1e-6)
+        text = torch.nn.functional.normalize(torch.randn(4, D), dim=-1)
+        np.testing.assert_allclose(tuned.scores(text, frames, mask), tuned.text(text) @ got.T, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_have_weights_only_where_a_mean_follows_an_adapter(kind: str) -> None:
+    frames, _ = batch(5)
+    for adapter in (None, Adapter(D)):
+        tuned = Tuned(make_head(kind, D, layers=1, heads=2), adapter)
+        assert tuned.weighs == tuned.facts()["weighs"] == (kind == "mean" and adapter is not None)
+        np.testing.assert_allclose(tuned.weights(frames).detach(), np.ones((1, 5)), atol=1e-6)  # untrained: as without
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_network_is_made_again_from_its_facts(kind: str) -> None:
     head = make_head(kind, D, max_frames=11, layers=2, heads=4, feature_scale=3.0)
