@@ -48,7 +48,9 @@ def finetune(
             "--from-clip4clip", metavar="FILE", help="Instead of training: the head of a CLIP4Clip checkpoint."
         ),
     ] = None,
-    epochs: Annotated[int, typer.Option(help="At most; it stops where validation gains no more.")] = 30,
+    epochs: Annotated[
+        int, typer.Option(help="At most; it ends when a quarter of them (8 at least) gained nothing.")
+    ] = 30,
     batch: Annotated[int, typer.Option(help="Pairs that are each other's negatives.")] = 256,
     chunk: Annotated[
         int, typer.Option(help="Encode so many of a batch at once: less memory, same result. 0: all.")
@@ -84,7 +86,7 @@ def finetune(
     from ..extract.errors import UsageError
     from ..finetune.importing import import_head
     from ..finetune.training.gather import ranks
-    from ..finetune.training.plan import Plan
+    from ..finetune.training.plan import Plan, patience_for
     from ..finetune.tuning import finetune as run
     from ..finetune.wish import Wish
     from ..report import say
@@ -97,7 +99,7 @@ def finetune(
             )
         result = import_head(archive, from_clip4clip, head, name, encoder=encoder, max_frames=max_frames or 0)
     else:
-        plan = Plan(epochs=epochs, batch=batch, chunk=chunk, seed=seed)
+        plan = Plan(epochs=epochs, batch=batch, chunk=chunk, patience=patience_for(epochs), seed=seed)
         wish = Wish(
             pairs,
             dataset,

@@ -39,6 +39,12 @@ class Plan:
         return {name: value for name, value in asdict(self).items() if name != "save_every_s"}
 
 
+def patience_for(epochs: int) -> int:
+    """Epochs to wait for a better validation: a quarter of all, and 8 at least. Rates fall as a cosine, and much is gained
+    only when they are low."""
+    return max(Plan.patience, epochs // 4)
+
+
 def batches(count: int, batch: int, seed: int, epoch: int) -> list[Rows]:
     """All rows in random order, in as few batches as hold at most `batch`, whose sizes differ by at most one.
 

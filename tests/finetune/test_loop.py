@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nightreel.finetune.training.loop import NotFinite, train
 from nightreel.finetune.training.optimizer import optimizer_of, pull
-from nightreel.finetune.training.plan import Plan, batches, steps_of
+from nightreel.finetune.training.plan import Plan, batches, patience_for, steps_of
 from nightreel.finetune.training.task import Validation
 from torch import Tensor, nn
 from torch.nn.functional import dropout, normalize
@@ -156,6 +156,11 @@ def test_chunks_give_the_same_as_whole_batches() -> None:
     train(chunked, dataclasses.replace(PLAN, epochs=3, chunk=7), InMemory())
     assert max(map(len, chunked.seen)) == 7
     assert torch.allclose(plain.model.weight, chunked.model.weight, atol=1e-5)
+
+
+@pytest.mark.parametrize(("epochs", "patience"), [(1, 8), (30, 8), (60, 15), (200, 50)])
+def test_long_plans_wait_longer(epochs: int, patience: int) -> None:
+    assert patience_for(epochs) == patience
 
 
 def test_no_gain_leaves_the_model_as_it_was() -> None:
