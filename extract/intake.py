@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .engine import Task
 from .known import Identity, Known, identify
-from .metadata import Metadata, lookup
+from .metadata import Metadata, lookup, merged
 from .record import Ledger
 from .videos import VideoRow
 from .writer import Writer
@@ -98,11 +98,10 @@ class Intake:
         if before.path != str(path) and not moved:
             self._ledger.skipped(path, before, "a copy", f"the same content as {before.path}")
             return
-        metadata = lookup(self._metadata, path)
+        metadata = merged(before.metadata, lookup(self._metadata, path))
         touched = before.mtime != file.mtime  # or every later run would hash it again
-        if moved or touched or (metadata and metadata != dict(before.metadata)):
-            row = replace(before, path=str(path), size_bytes=file.size_bytes, mtime=file.mtime)
-            row = replace(row, metadata=metadata or before.metadata)
+        if moved or touched or metadata != dict(before.metadata):
+            row = replace(before, path=str(path), size_bytes=file.size_bytes, mtime=file.mtime, metadata=metadata)
             self._writer.add(row, {})
             self._known.note(row)
         why, note = ("moved", f"moved from {before.path}") if moved else ("already extracted",) * 2

@@ -23,7 +23,7 @@ from .inputs import expand
 from .intake import Incoming, Intake
 from .interrupt import in_two_steps
 from .known import Known, size_and_time
-from .metadata import Metadata, lookup
+from .metadata import Metadata, lookup, merged
 from .record import Ledger, Progress, Report, RunFile
 from .store import Store
 from .take import Kind
@@ -272,5 +272,5 @@ def _with_file_facts(row: VideoRow, incoming: Incoming, metadata: Metadata) -> V
         size_bytes=size_bytes,
         mtime=mtime,
         attempts=before.attempts + 1 if before else row.attempts,
-        metadata=lookup(metadata, path) or (before.metadata if before else {}),
+        metadata=merged(before.metadata if before else {}, lookup(metadata, path)),
     )

@@ -2,7 +2,7 @@
 
     Made        what a head is, what it was trained on, what it stands on (lineage)
     save_head, load_stored      write one, read one
-    use, heads_in_use           which head's features stand in for those of its encoder: `heads/in_use.json`
+    use, heads_in_use           which head's features stand in for those of its encoder: `heads/in_use/<encoder>.json`
 
 A head is never overwritten: features may have been made with it. `head.json` is written last, so a head is there whole or not
 at all. Nothing here imports torch until a network is read or written.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Damaged, UsageError
-from ..files import sha256_of, write_atomic, write_json
+from ..files import fsync_dir, sha256_of, write_atomic, write_json
 from ..fingerprint import MODEL_KEYS, Fingerprint
 from ..store import Store
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .tuned import Tuned
 
 FORMAT_VERSION = 1
-JSON, WEIGHTS, IN_USE = "head.json", "head.safetensors", "in_use.json"
+JSON, WEIGHTS, IN_USE = "head.json", "head.safetensors", "in_use"
 PLAIN = "none"  # no head: the encoder's own features
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -182,23 +182,38 @@ def load_stored(store: Store, name: str) -> "tuple[Tuned, Made]":
 
 
 def heads_in_use(store: Store) -> dict[str, str]:
-    """Slug of an encoder -> name of the head whose features stand in for it."""
-    path = store.root / "heads" / IN_USE
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {str(base): str(name) for base, name in found.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise Damaged(
-            f"{path} cannot be read ({error}). Delete it; `nightreel index --head` writes it anew."
-        ) from error
+    """Slug of an encoder -> name of the head whose features stand in for it.
+
+    Raises:
+        Damaged: one of the files that say so is not as it was written.
+    """
+    found = {}
+    for path in sorted((store.root / "heads" / IN_USE).glob("[!.]*.json")):
+        try:
+            name = json.loads(path.read_text(encoding="utf-8"))["head"]
+            if not isinstance(name, str):
+                raise ValueError(f"its head is {name!r}")
+            found[path.stem] = name
+        except FileNotFoundError:
+            continue  # another process has put its encoder's own features in force just now
+        except (OSError, ValueError, TypeError, LookupError) as error:
+            raise Damaged(
+                f"{path} cannot be read ({error}). Delete it; `nightreel index --head` writes it anew."
+            ) from error
+    return found
 
 
 def use(store: Store, base: str, name: str | None) -> None:
-    """Let the features of a head stand in for its encoder's; None: the encoder's own count again."""
-    now = {**heads_in_use(store), base: name}
-    write_json(store.root / "heads" / IN_USE, {key: value for key, value in now.items() if value is not None})
+    """Let the features of a head stand in for its encoder's; None: the encoder's own count again.
+
+    A file for each encoder, so that processes that do this for several at once lose nothing of each other.
+    """
+    path = store.root / "heads" / IN_USE / f"{base}.json"
+    if name is not None:
+        write_json(path, {"head": name})
+        return
+    path.unlink(missing_ok=True)
+    fsync_dir(path.parent)
 
 
 def head_of(fingerprint: Fingerprint) -> dict[str, Any] | None:

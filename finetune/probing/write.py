@@ -8,7 +8,7 @@ Three columns beside the user's own metadata: `action` the class, `action_probab
 a prediction; other columns, and everything else of a row, stay as they are. All rows go in with one commit.
 
 It does not know whether a prediction is right: a video of none of the classes gets one of them too, so look at the
-probability. What `extract --metadata` reads replaces all of a video's own columns, also these; write them again after it.
+probability. `extract --metadata` leaves these columns alone unless its table names them too; then they are the owner's.
 
 Costs: one pass over the features (`probe_features.py`) and one new row for each video that changes.
 """

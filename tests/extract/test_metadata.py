@@ -1,12 +1,13 @@
 """The user's own columns: which video they belong to, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from nightreel.extract.errors import UsageError
-from nightreel.extract.metadata import lookup, read_metadata
+from nightreel.extract.metadata import lookup, merged, read_metadata
 
 
 def table(folder: Path, text: str, name: str = "table.csv") -> Path:
@@ -47,6 +48,41 @@ def test_parquet_keeps_types_and_names_stay_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["a.mp4"], "tags": [["x", "y"]], "score": [1.5]}), tmp_path / "t.parquet")
     assert lookup(read_metadata(tmp_path / "t.parquet"), Path("a.mp4")) == {"tags": ["x", "y"], "score": 1.5}
     assert lookup(read_metadata(table(tmp_path, "path,n\n007,1\n")), tmp_path / "007") == {"n": 1}
+
+
+def test_empty_cells_and_nan_are_there_as_none(tmp_path: Path) -> None:
+    found = read_metadata(table(tmp_path, "path,title,year\na.mp4,,1984\nb.mp4,Day,\n"))
+    assert lookup(found, Path("a.mp4")) == {"title": None, "year": 1984}
+    assert lookup(found, Path("b.mp4")) == {"title": "Day", "year": None}
+    pq.write_table(pa.table({"path": ["a.mp4"], "score": [float("nan")]}), tmp_path / "t.parquet")
+    assert lookup(read_metadata(tmp_path / "t.parquet"), Path("a.mp4")) == {"score": None}
+
+
+PROBED = {"action": "run", "action_probability": 0.8, "action_by": "probe:sport"}
+
+
+@pytest.mark.parametrize(
+    ("before", "told", "after"),
+    [
+        ({}, {}, {}),
+        ({"a": 1}, {}, {"a": 1}),
+        ({}, {"a": 1, "b": None}, {"a": 1}),
+        ({"a": 1, "b": 2}, {"a": 3}, {"a": 3, "b": 2}),
+        ({"a": 1, "b": 2}, {"a": None}, {"b": 2}),
+        ({"a": 1}, {"a": 0, "b": "", "c": False}, {"a": 0, "b": "", "c": False}),
+        (PROBED, {"tape": 3}, {**PROBED, "tape": 3}),
+        (PROBED, {"action": "swim"}, {"action": "swim"}),  # the owner says so now, not the probe
+        (PROBED, {"action": None}, {}),
+        ({**PROBED, "action_by": "label"}, {"action": "run"}, {"action": "run"}),
+        (PROBED, {**PROBED, "tape": 3}, {**PROBED, "tape": 3}),  # as it was exported
+        ({"film": "x", "film_by": "Ann"}, {"film": "y"}, {"film": "y", "film_by": "Ann"}),
+    ],
+)
+def test_a_table_replaces_the_columns_that_it_names(
+    before: dict[str, Any], told: dict[str, Any], after: dict[str, Any]
+) -> None:
+    assert merged(before, told) == after
+    assert merged(after, told) == after  # the same table again changes nothing
 
 
 @pytest.mark.parametrize(

@@ -331,6 +331,42 @@ def test_metadata_survives_a_run_without_it(videos: Path, tmp_path: Path, make_f
     assert dict(Store.open(tmp_path / "a.reel").find_video("a.mp4").metadata) == {"place": "Oslo"}
 
 
+def test_a_table_leaves_columns_that_it_does_not_name(videos: Path, tmp_path: Path) -> None:
+    from nightreel.extract.metadata import read_metadata
+    from nightreel.extract.writer import Writer
+
+    root, table = tmp_path / "a.reel", videos / "tapes.csv"
+    table.write_text("path,place,year\na.mp4,Oslo,1987\nsub/b.mkv,Rome,1991\n")
+    run(videos, root, metadata=read_metadata(table))
+    writer = Writer(Store.open(root))  # as `probe --write` does
+    for row in writer.store.videos():
+        writer.add(replace(row, metadata={**row.metadata, "action": "run"}), {})
+    writer.commit()
+
+    def found() -> dict[str, dict[str, object]]:
+        return {Path(row.path).name: dict(row.metadata) for row in Store.open(root).videos()}
+
+    commits = Store.open(root).commit_ids
+    run(videos, root, metadata=read_metadata(table))
+    assert Store.open(root).commit_ids == commits
+    table.write_text("path,place,tape\na.mp4,,7\nsub/b.mkv,Rome,\n")
+    for _ in range(2):
+        run(videos, root, metadata=read_metadata(table))
+        assert len(Store.open(root).commit_ids) == len(commits) + 1
+    assert found()["a.mp4"] == {"year": 1987, "tape": 7, "action": "run"}
+    assert found()["b.mkv"] == {"place": "Rome", "year": 1991, "action": "run"}
+    assert found()["broken.mp4"] == {"action": "run"}
+    run(videos, root, metadata=read_metadata(table), retry_failed=True)  # what is extracted again keeps them as well
+    assert found()["broken.mp4"] == {"action": "run"}
+    make_whole = videos / "broken.mp4"
+    shutil.copy(videos / "a.mp4", make_whole)
+    with open(make_whole, "ab") as handle:
+        handle.write(b"other content")
+    table.write_text("path,place\nbroken.mp4,Bari\n")
+    run(videos, root, metadata=read_metadata(table))
+    assert found()["broken.mp4"] == {"place": "Bari"}  # another video: what was said of the old one is not said of it
+
+
 def test_the_documented_query_gives_the_rows_that_count(videos: Path, tmp_path: Path) -> None:
     import re
 

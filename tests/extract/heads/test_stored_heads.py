@@ -1,6 +1,7 @@
 """Heads on disk: whole or not at all, never overwritten, and nothing hostile is believed."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def test_one_is_never_overwritten(colours: Any) -> None:
     assert {path: path.read_bytes() for path in before} == before
 
 
-@pytest.mark.parametrize("name", ["", "none", "in_use.json", "../x", "a/b", ".hidden", "a b", "x" * 65])
+@pytest.mark.parametrize("name", ["", "none", "in_use", "../x", "a/b", ".hidden", "a b", "x" * 65])
 def test_names_that_could_lead_astray_are_refused(name: str, colours: Any) -> None:
     with pytest.raises(UsageError, match="expected a name of letters"):
         folder_of(colours.store, name)
@@ -76,11 +77,54 @@ def test_damage_is_said(harm: str, colours: Any) -> None:
 
 def test_which_is_in_use(colours: Any) -> None:
     assert heads_in_use(colours.store) == {}
+    use(colours.store, "toy", None)
+    use(colours.store, "toy", "before")
+    use(colours.store, "toy", "mine")
+    use(colours.store, "other-1.5", "theirs")
+    assert heads_in_use(colours.store) == {"other-1.5": "theirs", "toy": "mine"}
+    use(colours.store, "toy", None)
+    assert heads_in_use(colours.store) == {"other-1.5": "theirs"}
+    assert names(colours.store) == []
+
+
+def test_two_at_once_keep_both(colours: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process names its head between all that one reads and the writing of it."""
+    real = stored.write_json
+
+    def meanwhile(*args: Any, **kwargs: Any) -> bool:
+        monkeypatch.setattr(stored, "write_json", real)
+        use(colours.store, "other", "theirs")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(stored, "write_json", meanwhile)
+    use(colours.store, "toy", "mine")
+    assert heads_in_use(colours.store) == {"other": "theirs", "toy": "mine"}
+
+
+def test_what_another_process_is_writing_or_taking_out_counts_for_nothing(
+    colours: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     use(colours.store, "toy", "mine")
     use(colours.store, "other", "theirs")
-    assert heads_in_use(colours.store) == {"toy": "mine", "other": "theirs"}
-    use(colours.store, "toy", None)
-    assert heads_in_use(colours.store) == {"other": "theirs"}
-    (colours.root / "heads" / stored.IN_USE).write_text("[]")
-    with pytest.raises(Damaged, match="Delete it"):
+    folder = colours.root / "heads" / stored.IN_USE
+    (folder / ".tmp-1-ab-toy.json").write_text("")
+    assert heads_in_use(colours.store) == {"other": "theirs", "toy": "mine"}
+    real = Path.read_text
+
+    def late(path: Path, *args: Any, **kwargs: Any) -> str:
+        if path.name == "other.json":
+            path.unlink()
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", late)
+    assert heads_in_use(colours.store) == {"toy": "mine"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "7", '{"head": 7}', '{"head": null}', "\xff"])
+def test_a_broken_note_of_what_is_in_use_is_said(text: str, colours: Any) -> None:
+    use(colours.store, "toy", "mine")
+    (colours.root / "heads" / stored.IN_USE / "toy.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(Damaged, match=r"toy.json cannot be read.*Delete it"):
         heads_in_use(colours.store)
+    use(colours.store, "toy", "mine")
+    assert heads_in_use(colours.store) == {"toy": "mine"}
