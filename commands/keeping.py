@@ -101,19 +101,36 @@ def verify(archive: ArchiveDir, json: Json = False) -> None:
 def remove(
     archive: ArchiveDir,
     videos: Annotated[
-        list[str], typer.Argument(metavar="VIDEO", help="Paths, file names or ids, as in results.", show_default=False)
-    ],
+        list[str] | None,
+        typer.Argument(metavar="VIDEO", help="Paths, file names or ids, as in results.", show_default=False),
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Instead, forget this trained head, with the features it made and their index."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Take videos out of the archive: from now on nothing finds them. The video files themselves are left alone.
 
     If one of them is unknown, none is removed. Their features stay on disk until `nightreel compact`. Extracting a file that is
     still among the inputs brings it back.
+
+    With --head: a head that `finetune` made, with its run folder. Nothing brings it back. One that is in use is refused (exit
+    4): `nightreel index --head none` first.
     """
     from ..extract.compact import remove_videos
+    from ..extract.errors import UsageError
     from ..extract.store import Store
     from ..report import printable
 
+    if head is not None and not videos:
+        _forget(archive, head, json)
+        return
+    if head is not None or not videos:
+        got = "both" if videos else "neither"
+        raise UsageError(f"name the videos to remove, or a head as --head NAME; got {got}. Nothing was removed.")
     began = time.perf_counter()
     rows = remove_videos(Store.open(archive), videos)
     took_ms = round((time.perf_counter() - began) * 1e3, 2)
@@ -124,6 +141,19 @@ def remove(
         typer.echo(f"removed {row.video_id}  {printable(Path(row.path))}")
     typer.echo(f"Their space is given back by: nightreel compact {archive}", err=True)
     typer.echo("Extracting the same files again brings them back.", err=True)
+
+
+def _forget(archive: Path, head: str, json: bool) -> None:
+    from ..extract.store import Store
+    from ..index.forget import forget_head
+
+    began = time.perf_counter()
+    forget_head(Store.open(archive), head)
+    if json:
+        print_json({"removed": [{"head": head}], "took_ms": round((time.perf_counter() - began) * 1e3, 2)})
+        return
+    typer.echo(f"removed head {head}")
+    typer.echo(f"The space of its features is given back by: nightreel compact {archive}", err=True)
 
 
 @app.command(epilog="Example: nightreel compact videos.reel")

@@ -94,7 +94,8 @@ def index(
     head: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Use this trained head from now on (see `nightreel finetune`); `none` for none."
+            metavar="NAME",
+            help="Use this trained head from now on (see `nightreel finetune`); `none` for none of them.",
         ),
     ] = None,
     memory: Annotated[
@@ -117,7 +118,7 @@ def index(
     needs the encoder's weights.
 
     With --head the features go through a head or adapter that `finetune` trained; `search`, `ground` and `evaluate` then use
-    these instead of its encoder's, and later runs of `index` keep them up to date.
+    these instead of its encoder's, and later runs of `index` keep them up to date. `nightreel remove --head` forgets a head.
     """
     from ..extract.errors import UsageError
     from ..index.build import Settings

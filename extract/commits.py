@@ -1,7 +1,7 @@
 """Commits: what became visible in an archive, one small JSON file each. Pure rules and their file format.
 
 A Parquet file counts only once a commit names it. The visible state is a fold over the commits in the order of
-their ids: first the removals of a commit, then its files; of two files that hold the same video for the same
+their ids: first the drops and removals of a commit, then its files; of two files that hold the same video for the same
 table, the later one counts. So two writers that extracted one video at once leave one set of rows, not two.
 
 Reading costs one small file per commit; a run commits every 30 s, so a night is about a thousand.
@@ -40,6 +40,7 @@ class Commit:
     created: str  # ISO 8601, UTC
     files: tuple[DataFile, ...] = ()
     removed: tuple[str, ...] = ()  # video ids, of everything committed before
+    dropped: tuple[str, ...] = ()  # tables, of which nothing that was committed before counts
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def visible(commits: Iterable[Commit]) -> State:
     last = ""
     for commit in sorted(commits, key=lambda c: c.id):
         last = commit.id
+        for name in commit.dropped:
+            rows.pop(name, None)
         for video_id in commit.removed:
             for table in rows.values():
                 table.pop(video_id, None)
@@ -100,7 +103,10 @@ def read_commit(path: Path) -> Commit:
         for file in files:
             _require_inside(file.path)
             _require_inside(file.table)
-        return Commit(raw["id"], raw["created"], files, tuple(raw["removed"]))
+        dropped = tuple(raw.get("dropped", ()))  # older commits have none
+        for table in dropped:
+            _require_inside(table)
+        return Commit(raw["id"], raw["created"], files, tuple(raw["removed"]), dropped)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(
             f"commit {path.name} cannot be read ({error}). Expected a JSON object with id, created, files and "

@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 from .commits import VIDEOS, Commit, DataFile, State, version_of, write_commit
 from .errors import Damaged, UsageError
 from .files import sha256_of
+from .fingerprint import FILE_NAME
 from .store import Store, utc_now
 from .verify import orphans
 from .videos import VideoRow
@@ -97,6 +98,7 @@ def compact(store: Store, *, now: bool = False) -> Compaction:
             done.files_deleted += _delete(store.root / file.path, done)
     store.refresh()
     _delete_dead(store, done, now)
+    _delete_dropped(store, done, now)
     return done
 
 
@@ -116,6 +118,9 @@ def overtaken(commits: Iterable[Commit]) -> dict[str, set[str]]:
     holders: dict[str, dict[str, str]] = defaultdict(dict)  # table -> video id -> path
     by: dict[str, set[str]] = defaultdict(set)
     for commit in sorted(commits, key=lambda c: c.id):
+        for name in commit.dropped:
+            for path in holders.pop(name, {}).values():
+                by[path].add(commit.id)
         for video_id in commit.removed:
             for table in holders.values():
                 if video_id in table:
@@ -184,6 +189,21 @@ def _delete_dead(store: Store, done: Compaction, now: bool) -> None:
         else:
             with suppress(FileNotFoundError):  # deleted long ago, or by another `compact` just now
                 done.bytes_waiting += path.stat().st_size
+
+
+def _delete_dropped(store: Store, done: Compaction, now: bool) -> None:
+    """What is left of dropped tables: their fingerprints, which searches under way need as long as the files."""
+    for commit in store.commits:
+        said = store.root / "commits" / f"{commit.id}.json"
+        for table in commit.dropped:
+            folder = store.root / "features" / table
+            if store.video_ids(table) or not (now or _is_old(said)):
+                continue
+            with suppress(FileNotFoundError):
+                if (folder / FILE_NAME).stat().st_mtime <= said.stat().st_mtime:  # else of a new table of this name
+                    _delete(folder / FILE_NAME, done)
+            with suppress(OSError):  # something else lies in it, or it is gone
+                folder.rmdir()
 
 
 def _sweep(store: Store, done: Compaction) -> None:

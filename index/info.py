@@ -21,6 +21,8 @@ def summary(store: Store) -> dict[str, Any]:
     encoders = {}
     for slug, fingerprint in store.encoders().items():
         files = store.state.files(slug)
+        if not files and head_of(fingerprint):
+            continue  # removed; the fingerprint stays until `compact`
         encoders[slug] = {
             "spec": fingerprint.get("spec"),
             "licence": fingerprint.get("licence"),

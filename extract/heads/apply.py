@@ -60,7 +60,7 @@ def apply_head(store: Store, name: str, progress: Progress = lambda what, done, 
     """Bring a head's features up to date; returns how many videos were mapped. What is there already stays.
 
     Raises:
-        UsageError: there is no such head, or the archive has no features that it takes.
+        UsageError: there is no such head (any more), or the archive has no features that it takes.
         FingerprintMismatch: its base features are of another encoder than those it was trained on.
         Damaged: its files are broken.
     """
@@ -81,6 +81,7 @@ def apply_head(store: Store, name: str, progress: Progress = lambda what, done, 
                 writer.add_segments(slug, mapped(store, tuned, made, segments))
                 done += 1
                 progress(slug, done, len(todo))
+        read_made(store, name)  # rows of a head that was removed meanwhile must not come back
         writer.commit()
     return done
 
