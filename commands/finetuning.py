@@ -45,7 +45,7 @@ def finetune(
     from_clip4clip: Annotated[
         Path | None,
         typer.Option(
-            "--from-clip4clip", metavar="FILE", help="Instead of training: the head of a CLIP4Clip checkpoint."
+            "--from-clip4clip", metavar="FILE", help="Instead of training: towers and head of a CLIP4Clip checkpoint."
         ),
     ] = None,
     epochs: Annotated[
@@ -84,7 +84,7 @@ def finetune(
     configuration, metrics, curves and logs for TensorBoard are. Then: nightreel index DIR --head NAME.
     """
     from ..extract.errors import UsageError
-    from ..finetune.importing import import_head
+    from ..finetune.importing import import_checkpoint
     from ..finetune.training.gather import ranks
     from ..finetune.training.plan import Plan, patience_for
     from ..finetune.tuning import finetune as run
@@ -95,9 +95,9 @@ def finetune(
     if from_clip4clip is not None:
         if pairs is not None or subtitles or train is not None:
             raise UsageError(
-                "--from-clip4clip takes a head as it is; --pairs, --subtitles and --train do not go with it."
+                "--from-clip4clip takes towers and a head as they are; --pairs, --subtitles and --train do not go with it."
             )
-        result = import_head(archive, from_clip4clip, head, name, encoder=encoder, max_frames=max_frames or 0)
+        result = import_checkpoint(archive, from_clip4clip, head, name, encoder=encoder, max_frames=max_frames or 0)
     else:
         plan = Plan(epochs=epochs, batch=batch, chunk=chunk, patience=patience_for(epochs), seed=seed)
         wish = Wish(

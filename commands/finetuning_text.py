@@ -31,7 +31,10 @@ def training_bar() -> Iterator[Callable[[int, int, str], None]]:
 def finetune_text(result: Mapping[str, Any]) -> str:
     """The closing lines: what was measured, whether it is kept, and what to do next."""
     if "after" not in result:
-        return f"head {result['name']} ({result['kind']}) imported into {printable(result['folder'])}\nNext: {result['next']}"
+        towers = result["kind"] == "towers"
+        what = f"towers {result['name']}" if towers else f"head {result['name']} ({result['kind']})"
+        then = "\nThen the same command again stores the head, on their features." if towers else ""
+        return f"{what} imported into {printable(result['folder'])}\nNext: {result['next']}{then}"
     pairs, low_high = result["pairs"], result["interval"]
     names = ("R@1", "R@5", "R@10", "MdR")
     lines = [

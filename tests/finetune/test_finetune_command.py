@@ -110,7 +110,7 @@ def test_no_gain_leaves_the_archive_as_it_was(make_archive: Callable[..., Any], 
         (("--name", "../up"), "expected a name of letters"),
         (("--subtitles",), "no .srt or .vtt file"),
         (("--train", "lora"), "open_clip"),
-        (("--from-clip4clip", "m.bin"), "--from-clip4clip takes a head as it is"),
+        (("--from-clip4clip", "m.bin"), "--from-clip4clip takes towers and a head as they are"),
     ],
 )
 def test_what_does_not_fit_is_said(colours: Any, tmp_path: Path, words: tuple[object, ...], told: str) -> None:
