@@ -4,8 +4,9 @@
     frame_position_embeddings, transformerClip               seqTransf            lstm_visual    seqLSTM
     video_weight_fc, text_weight_fc                          of DRL, which builds on the same code
 
-The towers are read by `finetune/importing.py`. Their heads take CLIP's features as they come; archives hold them with norm 1. So a head
-that goes into an archive gets a scale (`FEATURE_NORM`), which is only about right: frames differ in norm by some percent.
+The towers are read by `finetune/importing.py`. Their heads take CLIP's features as they come; archives hold them with norm 1.
+So a head that goes into an archive gets a scale (`FEATURE_NORM`), which is only about right: frames differ in norm by some
+percent.
 """
 
 from pathlib import Path
