@@ -129,9 +129,10 @@ def index(
         raise UsageError("--head NAME says which features already; leave --encoder out.")
     with index_progress() as on_progress:
         ours = Archive(archive, encoder, device)
-        if head is not None:
-            ours.use_head(head, on_progress)
-        built = ours.build_indexes(Settings(memory, recall, device), on_progress)
+        settings = Settings(memory, recall, device)
+        built = (
+            ours.build_indexes(settings, on_progress) if head is None else ours.use_head(head, settings, on_progress)
+        )
     if json:
         shown = [index_json(result) for result in built]
         print_json(shown[0] if len(shown) == 1 else {"indexes": shown})

@@ -17,7 +17,7 @@ from .inputs import path_column, read_table
 from .videos import VIDEO_SCHEMA
 
 Metadata = dict[str, dict[str, Any]]
-_BY_PROBE = ("label", "probe:")  # how what `probe --write` puts into COLUMN_by begins
+BY_LABEL, BY_PROBE = "label", "probe:"  # what `probe --write` puts into COLUMN_by, and how that begins
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -63,7 +63,8 @@ def merged(before: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]
     """
     stale = set()
     for name in told:
-        if str(before.get(f"{name}_by", "")).startswith(_BY_PROBE):
+        by = str(before.get(f"{name}_by", ""))
+        if by == BY_LABEL or by.startswith(BY_PROBE):
             stale |= {f"{name}_by", f"{name}_probability"}
     kept = {name: value for name, value in before.items() if name not in stale}
     return {name: value for name, value in {**kept, **told}.items() if value is not None}

@@ -20,7 +20,8 @@ FloatArray = npt.NDArray[np.floating]
 Labels = tuple[tuple[str, float], ...]  # (class, probability 0..1), likeliest first
 
 LABELS = "labels"
-WEIGHT = "weight"  # a head's quality column: what each segment counts in a mean over several
+WEIGHT = "head_weight"  # a head's quality column: what each segment counts in a mean over several
+LEAST_WEIGHT = 1e-4  # 0 would take a segment away altogether, also where it stands alone
 LABELS_TYPE = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float32())]))
 
 ROW_BITS = 21  # 2 097 152 segments per video: 24 days at one a second, 19 hours at thirty
@@ -156,11 +157,11 @@ class Segments:
         return replace(self, quality={name: self.quality.get(name, nothing) for name in names})
 
     def weight(self) -> npt.NDArray[np.float32] | None:
-        """(S,) what each counts in a mean over several, 0 or more; None where they count alike."""
+        """(S,) what each counts in a mean over several, above 0; None where they count alike."""
         if WEIGHT not in self.quality:
             return None
         said = np.asarray(self.quality[WEIGHT], np.float32)
-        return np.where(np.isfinite(said) & (said >= 0), said, np.float32(1))
+        return np.where(np.isfinite(said) & (said >= 0), np.maximum(said, np.float32(LEAST_WEIGHT)), np.float32(1))
 
     def __repr__(self) -> str:
         return f"Segments({len(self)} x {self.embedding.shape[1]})"

@@ -71,5 +71,6 @@ def sample(store: Store, slug: str) -> list[Footage]:
         low = int(rng.integers(max(1, len(footage.vectors) - ROWS + 1)))
         part = slice(low, low + ROWS)
         columns = {name: getattr(footage, name)[part] for name in ("vectors", "start_s", "end_s", "bad")}
-        out.append(replace(footage, **columns))
+        weight = None if footage.weight is None else footage.weight[part]
+        out.append(replace(footage, **columns, weight=weight))
     return out

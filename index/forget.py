@@ -32,7 +32,10 @@ def forget_head(store: Store, name: str) -> None:
     head, slug = folder_of_head(store, name), slug_of_head(name)
     index = folder_of(store, slug)
     if not (store.video_ids(slug) or index.is_dir() or (head / JSON).is_file() or (head / WEIGHTS).is_file()):
-        raise UsageError(f"archive {store.root} has no head {name!r}; it has: {', '.join(names(store)) or 'none'}.")
+        more = f" {head} is of a run that was not kept, or of towers; delete it by hand." if head.is_dir() else ""
+        raise UsageError(
+            f"archive {store.root} has no head {name!r}; it has: {', '.join(names(store)) or 'none'}.{more}"
+        )
     bases = [base for base, used in heads_in_use(store).items() if used == name]
     if bases:
         raise Refused(
@@ -41,6 +44,7 @@ def forget_head(store: Store, name: str) -> None:
         )
     _delete(index, first=INDEX_FILE)  # what it does not name does not exist
     _delete(head, first=JSON, last=WEIGHTS)  # or a kill would leave a head without a network, or a folder with no name
+    store.refresh()  # `index --head` may have committed rows meanwhile
     if store.video_ids(slug):
         write_commit(store.root / "commits", Commit(next_commit_id(store.state), utc_now(), dropped=(slug,)))
         store.refresh()

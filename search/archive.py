@@ -121,8 +121,15 @@ class Archive:
         every = [self._features.setdefault(name, Features(self.store, name, self.device)) for name in slugs]
         return [features.build_index(settings, progress) for features in every]
 
-    def use_head(self, name: str, progress: Progress = no_progress) -> None:
-        """Let a head's features stand in for its encoder's from now on, and be what is asked here; `none`: no head's any more.
+    def use_head(
+        self,
+        name: str,
+        settings: Settings = Settings(),  # noqa: B008
+        progress: Progress = no_progress,
+    ) -> list[dict[str, Any]]:
+        """Let a head's features stand in for its encoder's, and be what is asked here; `none`: no head's any more.
+
+        Its index comes first: where that fails, searches go on as before. Returns what `build_indexes` does.
 
         Raises:
             UsageError, Damaged, FingerprintMismatch: as `apply_head`.
@@ -130,10 +137,12 @@ class Archive:
         if name == PLAIN:
             for base in heads_in_use(self.store):
                 use(self.store, base, None)
-            return
+            return self.build_indexes(settings, progress)
         apply_head(self.store, name, progress)
-        use(self.store, read_made(self.store, name).base, name)
         self._asked = slug_of_head(name)
+        built = self.build_indexes(settings, progress)
+        use(self.store, read_made(self.store, name).base, name)
+        return built
 
     def search(
         self,

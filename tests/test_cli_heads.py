@@ -84,6 +84,26 @@ def test_the_nightly_index_keeps_a_heads_features_up_to_date(swapped: Any) -> No
     assert nightreel("verify", swapped.root)[0] == 0
 
 
+def test_a_long_video_and_columns_of_that_name(swapped: Any) -> None:
+    swapped.add("long.mp4", ["red", "blue"] * 200, metadata={"weight": 80.0})  # more than what is sampled for chance
+    assert nightreel("index", swapped.root, "--head", "swap")[0] == 0
+    assert nightreel("search", swapped.root, "red", "--where", "weight > 50", "--json").json["results"]
+
+
+def test_a_head_whose_index_cannot_be_made_is_not_in_use(swapped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    nightreel("index", swapped.root)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nightreel.index.build.write_part", full)
+        assert nightreel("index", swapped.root, "--head", "swap")[0] != 0
+    assert best(swapped) == "red.mp4 toy"
+    assert nightreel("index", swapped.root, "--head", "swap")[0] == 0
+    assert best(swapped) == "mixed.mp4 head:swap"
+
+
 def test_what_cannot_be_is_said(swapped: Any) -> None:
     code, _, err = nightreel("index", swapped.root, "--head", "other")
     assert code == 2

@@ -81,7 +81,7 @@ def apply_head(store: Store, name: str, progress: Progress = lambda what, done, 
                 writer.add_segments(slug, mapped(store, tuned, made, segments))
                 done += 1
                 progress(slug, done, len(todo))
-        read_made(store, name)  # rows of a head that was removed meanwhile must not come back
+        read_made(store, name)  # rows of a head that was removed meanwhile are of no use
         writer.commit()
     return done
 

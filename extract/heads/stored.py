@@ -94,7 +94,8 @@ def require_new(store: Store, name: str) -> Path:
     if (store.root / "features" / f"head-{name}").exists():
         raise UsageError(
             f"archive {store.root} has features that a head {name!r} made; another of this name could not add to them. "
-            f"Choose another --name; of a head that was removed, the name is free again after: nightreel compact {store.root}"
+            "Choose another --name; that of a head that was removed is free again after: "
+            f"nightreel compact {store.root} --now"
         )
     return folder
 

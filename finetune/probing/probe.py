@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...extract.errors import UsageError
+from ...extract.metadata import BY_PROBE
 from ...extract.store import Store
 from ...index.duplicates import THRESHOLD
 from ...search.picture.drawing import picture_format
@@ -90,7 +91,7 @@ def probe(store: Store, read: LabelFile, settings: Settings = Settings()) -> dic
         pairs = zip(work.video_ids, work.examples, strict=True)
         given = {video_id: one.record.label for video_id, one in pairs if one.span is None}
         said = predict_videos(store, read_probe(store, settings.name))
-        result["wrote"] = write_column(store, settings.write, said, given, by=f"probe:{settings.name}")
+        result["wrote"] = write_column(store, settings.write, said, given, by=f"{BY_PROBE}{settings.name}")
     return result
 
 
@@ -115,5 +116,5 @@ def apply_probe(store: Store, name: str, write: str | None = None) -> tuple[dict
         check_column(store, write)
     made = read_probe(store, name)
     said = predict_videos(store, made)
-    wrote = None if write is None else write_column(store, write, said, None, by=f"probe:{name}")
+    wrote = None if write is None else write_column(store, write, said, None, by=f"{BY_PROBE}{name}")
     return {"probe": name, "encoders": made.slugs, "method": made.facts["method"], "wrote": wrote}, said

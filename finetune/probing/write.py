@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...extract.errors import Refused, UsageError
+from ...extract.metadata import BY_LABEL as GIVEN
 from ...extract.segment import segment_schema
 from ...extract.store import Store
 from ...extract.videos import VIDEO_SCHEMA, VideoRow
@@ -28,7 +29,6 @@ from .features import pooled
 from .methods import predict
 from .stored import Made
 
-GIVEN = "label"
 DIGITS = 4
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 

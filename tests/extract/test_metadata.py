@@ -76,6 +76,7 @@ PROBED = {"action": "run", "action_probability": 0.8, "action_by": "probe:sport"
         ({**PROBED, "action_by": "label"}, {"action": "run"}, {"action": "run"}),
         (PROBED, {**PROBED, "tape": 3}, {**PROBED, "tape": 3}),  # as it was exported
         ({"film": "x", "film_by": "Ann"}, {"film": "y"}, {"film": "y", "film_by": "Ann"}),
+        ({"song": "x", "song_by": "labels united"}, {"song": "y"}, {"song": "y", "song_by": "labels united"}),
     ],
 )
 def test_a_table_replaces_the_columns_that_it_names(

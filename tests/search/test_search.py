@@ -118,12 +118,14 @@ def test_the_shortlist_is_the_best_videos_in_order(make_archive: Any) -> None:
 
 def test_weights_count_in_windows_and_videos_whether_indexed_or_not(make_archive: Any) -> None:
     rng = np.random.default_rng(0)
-    archive = make_archive(dim=8, has_text=False, columns=["weight"])
+    archive = make_archive(dim=8, has_text=False, columns=["head_weight"])
     for name in ("indexed", "newer"):
         if name == "newer":
             build_index(archive.store, "toy")
         vectors = rng.normal(size=(40, 8))
-        archive.add(f"{name}.mp4", vectors, quality={"weight": rng.uniform(0, 3, 40)})
+        archive.add(
+            f"{name}.mp4", vectors, quality={"head_weight": np.where(np.arange(40) % 7, rng.uniform(0, 3, 40), 0)}
+        )
     index, query = open_index(archive.store, "toy"), rng.normal(size=8).astype(np.float32)
     spread = np.zeros((4, 1), np.float32)
     for name in ("indexed", "newer"):

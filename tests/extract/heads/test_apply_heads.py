@@ -102,7 +102,7 @@ def test_an_adapter_says_what_each_frame_counts(colours: Any) -> None:
     tuned = save(colours, "mean")
     apply_head(colours.store, "mine")
     store = Store.open(colours.root)
-    assert store.encoders()[SLUG]["columns"] == ["luma", "variance", "weight"]
+    assert store.encoders()[SLUG]["columns"] == ["luma", "variance", "head_weight"]
     for video in store.video_ids("toy"):
         made, base = store.segments_of(SLUG, video), Vectors(store, "toy").of(video).astype(np.float32)
         with torch.no_grad():
