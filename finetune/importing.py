@@ -15,7 +15,7 @@ from typing import Any
 
 from ..extract.encoders.openclip import OpenClipEncoder
 from ..extract.encoders.preprocess import from_open_clip
-from ..extract.encoders.weights import fill, read_state, state_sha256
+from ..extract.encoders.weights import read_state, require_fit, state_sha256
 from ..extract.errors import UsageError, WeightsUnavailable
 from ..extract.heads import load_head
 from ..extract.heads.clip4clip import FEATURE_NORM
@@ -101,6 +101,7 @@ def architecture(state: State) -> dict[str, Any]:
 
 def _towers(store: Store, file: Path, state: State, name: str, digest: str) -> dict[str, Any]:
     import open_clip
+    import torch
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
     home = folder_of(store, name)
@@ -117,12 +118,15 @@ def _towers(store: Store, file: Path, state: State, name: str, digest: str) -> d
         )
     try:
         model_cfg = architecture(state)
-        model = open_clip.CLIP(**model_cfg)
+        with torch.device("meta"):  # a hostile file may ask for any size
+            unfilled = open_clip.CLIP(**model_cfg)
     except (KeyError, IndexError, ValueError, AttributeError, AssertionError, RuntimeError) as error:
         raise WeightsUnavailable(
             f"{file}: its towers are not OpenAI's ViT ({type(error).__name__}: {error}); expected ViT-B/32 or ViT-B/16."
         ) from error
-    fill(model, dict(state), name, file)
+    require_fit(unfilled, dict(state), name, file)
+    model = open_clip.CLIP(**model_cfg)
+    model.load_state_dict(state)
     pictures = {
         "size": model_cfg["vision_cfg"]["image_size"],
         "mode": "RGB",
@@ -132,10 +136,8 @@ def _towers(store: Store, file: Path, state: State, name: str, digest: str) -> d
         "resize_mode": "shortest",
         "fill_color": 0,
     }
-    how, words = (
-        from_open_clip(pictures),
-        open_clip.SimpleTokenizer(context_length=model_cfg["text_cfg"]["context_length"]),
-    )
+    how = from_open_clip(pictures)
+    words = open_clip.SimpleTokenizer(context_length=model_cfg["text_cfg"]["context_length"])
     encoder = OpenClipEncoder(name, model.eval().requires_grad_(False), words, how, digest, "cpu")
     config = {"model_cfg": model_cfg, "preprocess_cfg": pictures}
     return _said(store, name, home, save_towers(Towers(model, words, how, config, encoder), home))

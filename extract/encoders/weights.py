@@ -71,7 +71,13 @@ def read_state(path: Path, spec: str) -> State:
 
 
 def fill(network: "torch.nn.Module", state: State, spec: str, source: object) -> None:
-    """Give a network its weights, all of them and no others.
+    """Give a network its weights, all of them and no others; raises as `require_fit`."""
+    require_fit(network, state, spec, source)
+    network.load_state_dict(state)
+
+
+def require_fit(network: "torch.nn.Module", state: State, spec: str, source: object) -> None:
+    """Refuse weights that are not all of a network's and no others; it may be on the device `meta`, and take no memory.
 
     Raises:
         WeightsUnavailable: with the missing, unexpected and misshapen entries.
@@ -79,7 +85,6 @@ def fill(network: "torch.nn.Module", state: State, spec: str, source: object) ->
     own = network.state_dict()
     shapes = [name for name in own if name in state and own[name].shape != state[name].shape]
     require_keys(spec, source, missing=set(own) - set(state), unexpected=set(state) - set(own), misshapen=shapes)
-    network.load_state_dict(state)
 
 
 def require_keys(

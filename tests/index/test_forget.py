@@ -148,7 +148,7 @@ def test_one_that_never_made_features_and_one_whose_files_are_lost(headed: Any) 
 
 def test_the_name_is_free_again_after_compact(headed: Any) -> None:
     forget_head(headed.store, "mine")
-    with pytest.raises(UsageError, match="is free again after: nightreel compact .* --now"):
+    with pytest.raises(UsageError, match=r"is free again after: nightreel compact .* --now"):
         add_head(headed, "mine", 7)
     compact(headed.store, now=True)
     add_head(headed, "mine", 7)
