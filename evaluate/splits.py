@@ -119,7 +119,7 @@ def split_by_source(
         told = ", ".join(f"{name} {share:g}" for name, share in shares.items()) or "none"
         raise UsageError(f"shares of the splits: got {told}; expected numbers above 0 that add up to 1.")
     every = list(records)
-    number = _numbers(every, seed, together)
+    number = source_numbers(every, seed, together)
     names, ends = list(shares), list(itertools.accumulate(shares.values()))
     parts: dict[str, list[R]] = {name: [] for name in names}
     for record in every:
@@ -128,8 +128,9 @@ def split_by_source(
     return parts
 
 
-def _numbers(records: Sequence[Named], seed: int, together: Iterable[Pair]) -> dict[str, float]:
-    """Source -> a number in [0, 1): its hash, or that of one of the sources that it shares footage with."""
+def source_numbers(records: Sequence[Named], seed: int, together: Iterable[Pair] = ()) -> dict[str, float]:
+    """Source -> a number in [0, 1): its hash, or that of one of the sources that it shares footage with. What `split_by_source`
+    splits by: a part has the sources from the sum of the shares before it up to its own."""
     source_named = {_name(record): source_of(record) for record in records}
     number = {source: _unit_hash(f"{seed}:{source}") for source in map(source_of, records)}
     parent = {source: source for source in number}

@@ -12,14 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from ...evaluate.splits import source_of, split_by_source
+from ...evaluate.splits import source_numbers, source_of
 from ...extract.errors import UsageError
 from ...extract.known import size_and_time
 from ...extract.store import Store
-
-FEW = 20  # sources of which a hash may hold out none
 
 
 @dataclass(frozen=True)
@@ -53,24 +49,21 @@ def films_of(store: Store) -> tuple[list[Film], dict[str, str]]:
 def held_out(films: Sequence[Film], share: float, seed: int) -> tuple[list[Film], list[Film]]:
     """(those that train, those that are held out), never one source on both sides; at least one each where there are two.
 
-    By the hash of the source's name, so an archive that grows keeps what was held out (`evaluate/splits.py`); few sources
-    may all hash to one side, and then the share is raised or lowered until each side has one.
+    By the hash of the source's name, so an archive that grows keeps what was held out (`evaluate/splits.py`); sources may all
+    hash to one side, and then the one nearest to the other goes there.
 
     Raises:
         UsageError: no share.
     """
     if not 0 < share < 1:
         raise UsageError(f"--held-out {share:g}: expected a share of the videos above 0 and below 1.")
-    of_path = {film.path: film for film in films}
-    sources = {source_of(path) for path in of_path}
-    if len(sources) < 2:
+    number = source_numbers([film.path for film in films], seed)
+    if len(number) < 2:
         return list(films), []
-    shares = [share] if len(sources) >= FEW else [share, *np.linspace(share, 0.99, 400), *np.linspace(share, 0.01, 400)]
-    for held in shares:
-        parts = split_by_source(list(of_path), {"train": 1 - float(held), "held": float(held)}, seed)
-        if parts["train"] and parts["held"]:
-            break
-    return [of_path[path] for path in parts["train"]], [of_path[path] for path in parts["held"]]
+    order = sorted(number, key=lambda source: number[source])
+    below = sum(value < 1 - share for value in number.values())
+    held = set(order[min(max(below, 1), len(order) - 1) :])
+    return [f for f in films if source_of(f.path) not in held], [f for f in films if source_of(f.path) in held]
 
 
 def shuffled(films: Sequence[Film], seed: int) -> list[Film]:
