@@ -151,6 +151,13 @@ class Segments:
             None if self.labels is None else self.labels[rows],
         )
 
+    def by_video(self) -> Iterator["Segments"]:
+        """The segments of each video, where those of one video follow each other, as in every file of an archive."""
+        names = self.video_id.astype(str)
+        edges = np.flatnonzero(np.r_[True, names[1:] != names[:-1], True]) if len(names) else np.zeros(1, np.int64)
+        for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            yield self[slice(low, high)]
+
     def with_columns(self, names: Sequence[str]) -> "Segments":
         """Only these quality columns, in this order; one that is not here is not a number anywhere."""
         nothing = np.full(len(self), np.nan, np.float32)

@@ -14,7 +14,7 @@ from ..search.features import Features
 from .captions.pairs import Pairs, read_pairs
 from .captions.subtitles import subtitle_pairs
 from .stored_task import Rates
-from .training.plan import Plan
+from .training.plan import Plan, require_least
 
 CLIP4CLIP, VIDEOCLIP = RECIPES = ("clip4clip", "videoclip")
 ON_FEATURES, ON_FRAMES = ("head", "adapter"), ("lora", "all")
@@ -104,14 +104,12 @@ def checked(wish: Wish) -> Wish:
     if wish.pairs is None and not wish.subtitles:
         raise UsageError("no captions: expected --pairs FILE, or --subtitles for those beside the videos.")
     plan = wish.plan
-    for option, number, least in (
+    require_least(
         ("--epochs", plan.epochs, 1),
         ("--batch", plan.batch, 2),
         ("--chunk", plan.chunk, 0),
         ("--max-frames", wish.max_frames, 0),
-    ):
-        if number < least:
-            raise UsageError(f"{option} {number}: expected {least} or more.")
+    )
     if wish.rate is not None and not 0 < wish.rate < 10:
         raise UsageError(f"--lr {wish.rate:g}: expected a number above 0, such as 1e-3.")
     usual = 8 if train in ON_FRAMES else 32

@@ -50,11 +50,9 @@ def read_videos(store: Store, slug: str, wanted: Set[str], *, embeddings: bool =
         if not here:
             continue
         batch = Segments.from_table(store.read(file, None if embeddings else SPANS))
-        names = batch.video_id.astype(str)
-        edges = np.flatnonzero(np.r_[True, names[1:] != names[:-1], True])
-        for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            if names[low] in here:
-                yield footage_of(batch[slice(low, high)], version_of(file))
+        for segments in batch.by_video():
+            if str(segments.video_id[0]) in here:
+                yield footage_of(segments, version_of(file))
 
 
 def footage_of(segments: Segments, version: str = "") -> Footage:

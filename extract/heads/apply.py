@@ -9,7 +9,7 @@ layer and T frames of a transformer with context C, twice for overlap: at one fr
 0.1 TFLOP an hour of video.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,7 @@ def apply_head(store: Store, name: str, progress: Progress = lambda what, done, 
     tuned, _ = load_stored(store, name)
     writer, done = Writer(store), 0
     for batch in store.segments(made.base):
-        for segments in by_video(batch):
+        for segments in batch.by_video():
             video = str(segments.video_id[0])
             if video in todo:
                 writer.add_segments(slug, mapped(store, tuned, made, segments))
@@ -99,14 +99,6 @@ def _require_bases(store: Store, made: Made) -> None:
         require_same(
             stored, here[slug], MODEL_KEYS, other="the archive's features", remedy="Train a head on these features."
         )
-
-
-def by_video(batch: Segments) -> Iterator[Segments]:
-    """The segments of each video of a file."""
-    ids = batch.video_id.astype(str)
-    edges = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1], True])
-    for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        yield batch[slice(low, high)]
 
 
 def mapped(store: Store, tuned: "Tuned", made: Made, segments: Segments) -> Segments:

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ...evaluate.splits import source_of
-from ...extract.heads.apply import by_video
 from ...extract.heads.join import clips_over
 from ...extract.segment import Segments
 from ...extract.store import Store
@@ -125,8 +124,8 @@ def _times(store: Store, slug: str, wanted: Mapping[str, str]) -> list[tuple[str
     return [
         (str(segments.video_id[0]), segments)
         for batch in store.segments(slug, embeddings=False)
-        for segments in by_video(batch)
-        if len(segments) and str(segments.video_id[0]) in wanted
+        for segments in batch.by_video()
+        if str(segments.video_id[0]) in wanted
     ]
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from ...extract.errors import Refused, UsageError
 from ...extract.store import Store
 from ..training.loop import Progress
+from ..training.plan import require_least
 from ..training.run_folder import CHECKPOINT, RunFolder
 from .batch import Material, Plan, grid_of, held_batch
 from .films import films_of, held_out, shuffled
@@ -120,14 +121,12 @@ def checked(wish: Wish) -> None:
     if wish.start is not None and wish.size is not None:
         raise UsageError("--size goes with an untrained model; --from brings its own. Give one of them.")
     plan = wish.plan
-    for option, value, least in (
+    require_least(
         ("--steps", plan.steps, 1),
         ("--batch", plan.batch, 1),
         ("--chunk", plan.chunk, 0),
         ("--every", plan.every, 1),
-    ):
-        if value < least:
-            raise UsageError(f"{option} {value}: expected {least} or more.")
+    )
     for option, number in (("--lr", plan.lr), ("--stride", wish.stride_s), ("--cache", wish.cache_gb)):
         if not 0 < number < math.inf:
             raise UsageError(f"{option} {number:g}: expected a number above 0.")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...extract.errors import UsageError
 from .task import Rows
 
 
@@ -43,6 +44,17 @@ def patience_for(epochs: int) -> int:
     """Epochs to wait for a better validation: a quarter of all, and 8 at least. Rates fall as a cosine, and much is gained
     only when they are low."""
     return max(Plan.patience, epochs // 4)
+
+
+def require_least(*wanted: tuple[str, int, int]) -> None:
+    """Refuse an (option, number, least) whose number is less.
+
+    Raises:
+        UsageError: one is.
+    """
+    for option, number, least in wanted:
+        if number < least:
+            raise UsageError(f"{option} {number}: expected {least} or more.")
 
 
 def batches(count: int, batch: int, seed: int, epoch: int) -> list[Rows]:

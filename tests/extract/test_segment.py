@@ -1,5 +1,6 @@
 """Segments: ids, the declared schema, and the way to Parquet and back."""
 
+import dataclasses
 from pathlib import Path
 
 import duckdb
@@ -137,3 +138,13 @@ def test_duckdb_and_polars_read_the_file_as_it_is(tmp_path: Path) -> None:
     assert frame["segment_id"].to_list() == segments.segment_id.tolist()
     assert np.array_equal(np.array(frame["embedding"].to_list(), np.float32), wide)
     assert frame["luma"].to_numpy().tobytes() == segments.quality["luma"].tobytes()
+
+
+@pytest.mark.parametrize("counts", [(), (3,), (2, 1, 4)])
+def test_the_segments_of_each_video(counts: tuple[int, ...]) -> None:
+    every = some(sum(counts))
+    names = np.repeat(np.array([f"v{n}" for n in range(len(counts))], object), counts)
+    every = dataclasses.replace(every, video_id=names.astype(object))
+    parts = list(every.by_video())
+    assert [(str(part.video_id[0]), len(part)) for part in parts] == [(f"v{n}", c) for n, c in enumerate(counts)]
+    assert [i for part in parts for i in part.segment_id.tolist()] == every.segment_id.tolist()
